@@ -7,7 +7,7 @@
 //! - Callers with a valid key have one half, callers without a key the other. Strangers cannot use
 //!   up the tenants' half.
 //!
-//! No body waits for memory: one that holds some could wait for another that does the same.
+//! No body waits for memory: two bodies that each hold some could wait for each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -35,7 +35,7 @@ pub fn ready(app: &App) {
     notify(&[NotifyState::Ready, NotifyState::Status(&status(app))]);
 }
 
-/// Reports the begin of a configuration reload; [`ready`] reports its end.
+/// Reports the start of a configuration reload; [`ready`] reports its end.
 pub fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     // Newer service managers ignore the notification without a timestamp, and log that.

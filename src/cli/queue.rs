@@ -57,7 +57,7 @@ Examples:
   tillbox queue pause default --tenant corner    the queue of one tenant
   tillbox queue pause --tenant corner            all queues of one tenant")]
     Pause(QueueSelection),
-    /// Resume a paused queue of all tenants or of one, as it was paused
+    /// Resume a paused queue; name the tenant if it was paused for one tenant
     Resume(QueueSelection),
     /// Release the jobs of a tenant that are held because its file was restored from a copy
     #[command(after_help = "\

@@ -8,7 +8,7 @@ use crate::primitives::limits::RETENTION_REST_MS;
 use serde::{Deserialize, Serialize};
 
 /// The longest retention in days: a hundred years; more is a mistake. The shortest is a day,
-/// because fresher records are still in use.
+/// because newer records are still in use.
 const DAYS_MAX: i64 = 36_525;
 
 /// Retention times and the schedule of the nightly run.

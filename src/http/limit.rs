@@ -1,21 +1,22 @@
 //! Rate limits of requests: the caller that is charged, the header fields of every answer, and the
 //! refusal.
 //!
-//! A request is charged before its key is known to be valid, before its body is read and before a
-//! tenant's file is opened. So floods of refused requests, replays and guessed keys are charged
-//! like any other request. Only a valid key has its own bucket. Invalid keys are charged to their
-//! address, on every route, which slows down guessing. A valid key is never charged for its
-//! address: a till keeps working whatever its neighbours behind the same router do.
+//! A request is charged before its body is read and before a tenant's file is opened. So floods of
+//! refused requests, replays and guessed keys are charged like any other request. Only a valid key
+//! has its own bucket. Invalid keys are charged to their address, on every route, which slows down
+//! guessing. A valid key is never charged for its address: a till keeps working whatever its
+//! neighbours behind the same router do.
 //!
-//! A trusted proxy that names no client is the client. All requests through it share one bucket,
-//! because the alternative would be unlimited, and the log says once what to configure. The
-//! operator (the admin socket, the commands) is not limited.
+//! A proxy that names no client, or is not trusted, is the client. All requests through it share
+//! one bucket, because the alternative would be unlimited, and the log says once what to configure.
+//! The operator (the admin socket, the commands) is not limited.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -24,7 +25,6 @@ use super::extract::{KnownPrincipal, Local, has_several_keys, principal_of};
 use super::problem::Problem;
 use super::wire::server::Peer;
 use crate::app::App;
-use crate::config::Network;
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::rate_limit::{Caller, LineKind, Policy, Standing};
 
@@ -112,19 +112,35 @@ fn charge_address(app: &App, policy: Policy, request: &Request) -> Standing {
         server.forwarded_header,
     );
     let standing = charge_caller(app, policy, Caller::of_address(address));
-    let is_proxy = |proxies: &[Network]| proxies.iter().any(|network| network.contains(address));
-    if !standing.is_admitted
-        && address == peer.to_canonical()
-        && is_proxy(&server.trusted_proxies)
+    if !standing.is_admitted && address == peer.to_canonical() {
+        warn_of_proxy(app, address, request.headers());
+    }
+    standing
+}
+
+/// Warns once of a proxy whose clients share one rate limit: a trusted one that sends no client
+/// address, or one of a private network that sends an address and is not trusted.
+fn warn_of_proxy(app: &App, proxy: IpAddr, headers: &HeaderMap) {
+    let trusted = &app.config.server.trusted_proxies;
+    let is_trusted = trusted.iter().any(|network| network.contains(proxy));
+    let names_client = headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED);
+    if (is_trusted || (names_client && is_private(proxy)))
         && app.rate_limiter.is_first_warning_of_proxy()
     {
         tracing::warn!(
-            proxy = %address,
-            "a trusted proxy sends no client address, so its clients share one rate limit; let it \
-             set X-Forwarded-For, or set server.forwarded_header"
+            %proxy,
+            is_trusted,
+            "the clients of a proxy share one rate limit; add it to server.trusted_proxies, and \
+             let it send X-Forwarded-For or set server.forwarded_header"
         );
     }
-    standing
+}
+
+const fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
 }
 
 fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {

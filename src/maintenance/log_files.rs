@@ -1,4 +1,4 @@
-//! L5: retention of log files. As everything that deletes by age, it requires a trusted clock.
+//! L5: retention of log files. Like every deletion by age, it requires a trusted clock.
 
 use super::retention::trusted_now;
 use super::tenant_files::MaintenanceRefused;

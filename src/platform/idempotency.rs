@@ -14,7 +14,7 @@ use crate::primitives::id::CartId;
 use crate::primitives::limits::{
     IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS, KEYLESS_ANSWER_TTL_MS,
 };
-use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
+use crate::primitives::{Actor, Class, ClientHash, Digest, Refusal, Timestamp};
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
 
 pub use super::keyless_answers::{KeylessUsage, delete_keyless, usage as keyless_usage};
@@ -38,6 +38,7 @@ statements! {
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
+    client: Option<ClientHash>,
     request_hash: Digest,
 }
 
@@ -132,8 +133,17 @@ impl IdempotencyKey {
         }
         Ok(Self {
             key: bare.to_owned(),
+            client: None,
             request_hash: Digest::of_parts(&[method.as_bytes(), path.as_bytes(), body]),
         })
+    }
+
+    /// The key of one client: for a call that any two strangers may send alike, such as the
+    /// creation of a cart, so that neither gets the other's answer.
+    #[must_use]
+    pub fn of_client(mut self, client: ClientHash) -> Self {
+        self.client = Some(client);
+        self
     }
 }
 
@@ -232,7 +242,10 @@ where
     E: From<StorageError> + From<KeyReused>,
 {
     let name = namespaced_key(Actor::Storefront, &key.key);
-    let hash = Digest::of(name.as_bytes());
+    let hash = match &key.client {
+        Some(client) => Digest::of_parts(&[name.as_bytes(), client.as_bytes()]),
+        None => Digest::of(name.as_bytes()),
+    };
     let oldest = expiry.oldest(work.now(), KEYLESS_ANSWER_TTL_MS);
     let earlier_oldest = expiry.oldest(work.now(), IDEMPOTENCY_TTL_MS);
     if let Some(stored) = keyless_answers::find(work, &hash, oldest, &name, earlier_oldest)? {

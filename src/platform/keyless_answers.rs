@@ -98,8 +98,8 @@ pub(super) fn find(
     })
 }
 
-/// Tenants an answer; a few expired ones go with it, and a few of carts when all of them together
-/// are beyond the cap.
+/// Stores an answer. Deletes a few expired ones with it, and a few of carts when all answers
+/// together exceed the cap.
 pub(super) fn store(
     work: &mut TenantWork,
     key_hash: &Digest,

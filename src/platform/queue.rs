@@ -23,9 +23,9 @@ text_enum! {
         Default = "default",
         /// The audit chain.
         Audit = "audit",
-        /// Reactions of finance.
+        /// Jobs that affect the books.
         Financial = "financial",
-        /// Bills of the landlord and alerts for the operator, which go first.
+        /// Subscriptions and their payments, and alerts, which run first.
         Billing = "billing",
         /// Work that can wait.
         Low = "low",
@@ -145,7 +145,8 @@ pub struct NewJob {
     pub kind: &'static str,
     /// The handler's input as JSON.
     pub payload: String,
-    /// The lowest of the ready jobs of a queue goes first, and of equals the oldest. Mostly 0.
+    /// The ready job with the lowest priority number runs first; among equals, the oldest. Usually
+    /// 0.
     pub priority: i64,
     /// The earliest time to run.
     pub run_at: Option<Timestamp>,
@@ -319,8 +320,8 @@ pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError>
     Ok(given_back)
 }
 
-/// Returns the running jobs of a queue, except those in `executing`. For after a commit with an
-/// unknown result.
+/// Returns the running jobs of a queue, except those in `executing`. Used when the result of a
+/// COMMIT is unknown.
 pub fn reclaim(
     work: &mut TenantWork,
     queue: Queue,
@@ -338,8 +339,8 @@ pub fn count_orphans(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&ORPHANS, [], |row| row.get(0))
 }
 
-/// Makes orphans available again without counting their attempt. A job that was rescued too often
-/// counts as the cause of the crashes and is discarded; returns those. Only correct while no worker
+/// Makes orphans available again without counting their attempt. Discards and returns jobs that
+/// were rescued too often, because they probably cause the crashes. Call it only while no worker
 /// runs jobs of this file.
 pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
     let now = work.now();

@@ -1,10 +1,10 @@
 //! The buckets of one policy, one per caller and limited in number.
 //!
 //! A bucket is one number: the instant at which it will be full again (governor calls it the
-//! theoretical arrival time). Removing a full bucket changes nothing. When there is no room for
-//! another bucket, the one nearest to full is removed: that gives away least. A caller who wants
-//! its own empty bucket removed needs as many other callers as there is room for, each of which has
-//! used at least as much. With those it could make more requests than one removed bucket grants.
+//! theoretical arrival time). Removing a full bucket changes nothing. When the table is full, the
+//! bucket nearest to full is removed, because that grants the fewest requests. To have its own
+//! empty bucket removed, a caller would need a full table of callers that used at least as much;
+//! those could make more requests than the removed bucket grants.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +67,7 @@ impl Buckets {
         inner.order.insert((full_at, caller));
     }
 
-    /// Makes every bucket full by `latest` at the latest.
+    /// Limits the time at which each bucket is full to `latest`.
     pub(super) fn fill_by(&self, latest: u64) {
         let mut inner = self.inner();
         let later: Vec<(u64, Caller)> = inner

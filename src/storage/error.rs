@@ -38,7 +38,7 @@ pub enum StorageErrorKind {
     NotADatabase,
     #[error("the data file is missing; restore it from a backup")]
     Missing,
-    /// The file is missing because it was damaged or behind its checkpoint, and was set aside.
+    /// The file is missing because it was damaged or behind its checkpoint, and was quarantined.
     #[error(
         "the data file was rejected and is kept beside its place as .quarantined; put a good copy \
          in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
@@ -181,7 +181,7 @@ impl StorageError {
         )
     }
 
-    /// Whether the file is wrong in a way that requires to set it aside.
+    /// Whether the file is wrong in a way that requires it to be quarantined.
     pub const fn sets_aside(&self) -> bool {
         self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }

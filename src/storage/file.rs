@@ -332,7 +332,7 @@ fn run_check(conn: &Connection, pragma: &'static str) -> Result<(), StorageError
     }
 }
 
-/// Moves a rejected file and its companions aside, unchanged: `NAME.quarantined`,
+/// Quarantines a rejected file and its companions, unchanged: `NAME.quarantined`,
 /// `NAME.quarantined-wal` … An earlier one stays; the new one is then `NAME.quarantined-2`. The
 /// file moves first: a crash that left it without its WAL would hide the loss of the last commits.
 /// On an error, the remaining files stay in place.
@@ -368,8 +368,8 @@ fn last_aside(path: &Path) -> Option<PathBuf> {
         .last()
 }
 
-/// Restores the last file that was set aside to its empty place, with its companions first, so that
-/// a crash in between never leaves a file without its WAL. `false` when there is none.
+/// Restores the last quarantined file to its empty place, with its companions first, so that a
+/// crash in between never leaves a file without its WAL. `false` when there is none.
 pub fn restore_set_aside(path: &Path) -> std::io::Result<bool> {
     let Some(aside) = last_aside(path) else {
         return Ok(false);

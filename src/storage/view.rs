@@ -21,7 +21,7 @@ pub struct View<'c, K> {
 }
 
 impl<'c, K> View<'c, K> {
-    /// A view for reading, or (`writes`) the part of a `Work` that runs statements.
+    /// Creates a view for reading, or with `writes` the view inside a `Work`.
     pub(super) fn new(
         conn: &'c Connection,
         stats: &'c Stats,

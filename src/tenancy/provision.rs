@@ -270,7 +270,7 @@ impl Provisioner {
     }
 }
 
-/// Removes all files of a tenant: its file with its companions, files that were set aside, and
+/// Removes all files of a tenant: its file with its companions, files that were quarantined, and
 /// migration snapshots.
 fn remove_files(dir: &Path, id: TenantId) -> std::io::Result<()> {
     let prefix = format!("{id}.db");

@@ -2,7 +2,7 @@
 //! tenant uses no thread and no descriptor.
 //!
 //! A lock per tenant excludes opening and closing one file at the same time, so a file never has
-//! two writers. A faulty file affects only its tenant: it is set aside or left unchanged, its
+//! two writers. A faulty file affects only its tenant: it is quarantined or left unchanged, its
 //! requests are refused, and other tenants continue.
 
 use std::collections::{HashMap, HashSet};
@@ -266,8 +266,8 @@ impl Registry {
             .then_some(kind)
     }
 
-    /// Finds the checkpoint. A fault of the landlord's file is not the tenant's: no file is set
-    /// aside for it.
+    /// Finds the checkpoint. A fault of the landlord's file is not the tenant's: no file is
+    /// quarantined for it.
     fn known_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
         self.checkpoints.find(id).map_err(|error| {
             tracing::error!(tenant_id = %id, error = %error,
@@ -426,10 +426,10 @@ impl Registry {
     }
 
     /// Opens a tenant's file after a full check, although it may lack acknowledged changes; a file
-    /// that was set aside is restored first. If it does lack changes, its epoch rises, which holds
-    /// its jobs, because they may have run since. `accept` receives the checkpoint and the actual
-    /// chain ends, and must store the loss before the file is used. Returns both ends; `None` when
-    /// the file is already open. Blocks.
+    /// that was quarantined is restored first. If it does lack changes, its epoch rises, which
+    /// holds its jobs, because they may have run since. `accept` receives the checkpoint and the
+    /// actual chain ends, and must store the loss before the file is used. Returns both ends;
+    /// `None` when the file is already open. Blocks.
     ///
     /// # Errors
     /// [`TenantUnavailable`] when the file is missing or damaged, or when `accept` fails.
@@ -450,7 +450,7 @@ impl Registry {
             if state.held.contains(&id) {
                 return Err(TenantUnavailable(StorageErrorKind::Held));
             }
-            // If it is damaged after all, it is set aside again.
+            // If it is damaged after all, it is quarantined again.
             state.absent.remove(&id);
         }
         let opened = self

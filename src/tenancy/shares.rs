@@ -25,13 +25,13 @@ use crate::storage::{DataDir, Space};
 const FREE_TIMES: u64 = 4;
 /// The part of its share from which on a tenant takes no writes from the storefront, in percent.
 const STOREFRONT_PERCENT: u64 = 80;
-/// The part of its share below which a tenant is no longer limited, in percent: lower, so that the
-/// log does not alternate between the two states.
-const AT_EASE_PERCENT: u64 = 75;
+/// The part of its share below which a tenant is no longer limited, in percent. It is lower than
+/// `STOREFRONT_PERCENT`, so that a tenant near the limit does not fill the log.
+const RECOVERED_PERCENT: u64 = 75;
 /// The lifetime of a measurement of a file, in milliseconds.
 const LOOK_MS: i64 = 1_000;
-/// Looks that are remembered; old ones go when there are more.
-const LOOKS_MAX: usize = 1_024;
+/// The number of stored measurements at which expired ones are removed.
+const MEASUREMENTS_MAX: usize = 1_024;
 
 /// A write that makes a tenant's file larger and can be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,18 +94,16 @@ pub struct Limited {
 pub enum ShareRefused {
     /// A call without a key.
     #[error(
-        "this store takes no carts and orders from its storefront at present: its share of the \
-         disk is used up; \
-         this request wrote nothing; try again later"
+        "this shop takes no carts and orders from its storefront at present: its share of the \
+         disk is used up; this request wrote nothing; try again later"
     )]
     Storefront,
     /// A call with a key.
     #[error(
-        "this store uses {} MiB of the disk, and its share is {} MiB; this request wrote nothing; \
-         sales, payments \
-         and checkouts by key go on; free space with `tillbox retention prune --now answers,carts \
-         --tenant S`, or \
-         raise storage.tenant_max, and try again with the same key",
+        "this shop uses {} MiB of the disk, and its share is {} MiB; this request wrote nothing; \
+         sales, payments and checkouts by key go on; free space with `tillbox retention prune \
+         --now answers,carts --tenant S`, or raise storage.tenant_max, and try again with the \
+         same key",
         .0.used >> 20, .0.share >> 20
     )]
     Keyed(Usage),
@@ -123,7 +121,7 @@ impl Refusal for ShareRefused {
 
 #[derive(Default)]
 struct State {
-    looks: HashMap<TenantId, (Timestamp, u64)>,
+    measurements: HashMap<TenantId, (Timestamp, u64)>,
     limited: BTreeMap<TenantId, Growth>,
 }
 
@@ -169,13 +167,14 @@ impl Shares {
         }
     }
 
-    /// Looks up the disk space of a tenant, and logs when its growth begins or ceases to be
-    /// refused. `None` where the disk cannot be looked at, and while it is below its reserve, which
+    /// Measures the disk space of a tenant, and logs when the refusals of its growth begin and
+    /// end. `None` where the disk cannot be looked at, and while it is below its reserve, which
     /// comes before all shares.
     pub fn look(&self, id: TenantId) -> Option<Usage> {
         let share = match self.max {
             _ if self.space.is_short() => return None,
-            Some(max) => max,
+            // A configured share is no right to space that the others need.
+            Some(max) => max.min(self.space.free_above_reserve()?.saturating_mul(FREE_TIMES)),
             None => self.space.free_above_reserve()?.saturating_mul(FREE_TIMES),
         };
         let used = self.used(id);
@@ -186,7 +185,7 @@ impl Shares {
 
     /// As [`look`](Self::look), although it was looked up just now: after space was freed.
     pub fn look_again(&self, id: TenantId) -> Option<Usage> {
-        self.state().looks.remove(&id);
+        self.state().measurements.remove(&id);
         self.look(id)
     }
 
@@ -218,23 +217,28 @@ impl Shares {
     /// Forgets a tenant that is gone.
     pub fn forget(&self, id: TenantId) {
         let mut state = self.state();
-        state.looks.remove(&id);
+        state.measurements.remove(&id);
         state.limited.remove(&id);
     }
 
     fn used(&self, id: TenantId) -> u64 {
         let now = self.clock.now();
         let is_fresh = |at: &Timestamp| (0..LOOK_MS).contains(&(now.as_millis() - at.as_millis()));
-        if let Some((_, used)) = self.state().looks.get(&id).filter(|(at, _)| is_fresh(at)) {
+        if let Some((_, used)) = self
+            .state()
+            .measurements
+            .get(&id)
+            .filter(|(at, _)| is_fresh(at))
+        {
             return *used;
         }
         let (file, wal) = self.measure(id);
         let used = file + wal;
         let mut state = self.state();
-        if state.looks.len() >= LOOKS_MAX {
-            state.looks.retain(|_, (at, _)| is_fresh(at));
+        if state.measurements.len() >= MEASUREMENTS_MAX {
+            state.measurements.retain(|_, (at, _)| is_fresh(at));
         }
-        state.looks.insert(id, (now, used));
+        state.measurements.insert(id, (now, used));
         used
     }
 
@@ -251,7 +255,7 @@ impl Shares {
             tracing::warn!(tenant_id = %id, used_bytes = used, share_bytes = share, refused,
                 "tenant uses up its share of the disk: sales go on, growth is refused; free space \
                  with `tillbox retention prune --now answers,carts`, or raise storage.tenant_max");
-        } else if before.is_some() && !usage.reaches(AT_EASE_PERCENT) {
+        } else if before.is_some() && !usage.reaches(RECOVERED_PERCENT) {
             state.limited.remove(&id);
             drop(state);
             tracing::info!(tenant_id = %id, used_bytes = used, share_bytes = share, "tenant is \

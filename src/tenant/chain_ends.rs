@@ -15,7 +15,7 @@ statements! {
     IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
 }
 
-/// The functions by which the checkpoints read a shop's chains.
+/// Functions with which `tenancy::checkpoints` reads a shop's chains.
 pub const CHAINS: Chains = Chains { ends, holds };
 
 /// The ends of a shop's chains.
@@ -33,7 +33,7 @@ pub fn holds(view: &TenantView, earlier: &ChainEnds) -> Result<bool, StorageErro
         let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();
         let found = match is_chained {
             true => ledger::chain_hash_at(view, earlier.ledger.seq)?,
-            // An unchained file can only match an end that was not chained either.
+            // A file without a chain matches only a checkpoint without one.
             false => view.find(&ENTRY, params![earlier.ledger.seq], |_| Ok(Digest::none()))?,
         };
         if found != Some(earlier.ledger.hash) {

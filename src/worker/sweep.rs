@@ -110,7 +110,7 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         return;
     };
     let Some(access) = found else {
-        // A request during the removal of the tenant left this entry; there is nothing to retry.
+        // A request created this entry while the tenant was being removed.
         shared.app.registry.forget(tenant);
         return;
     };
@@ -162,8 +162,8 @@ fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageEr
         .wait()
 }
 
-/// Ends overdue reservations, so that one whose job was discarded is not held forever. The next
-/// sweep continues where one batch ends.
+/// Ends overdue reservations, including those whose job was discarded. Ends a limited number; the
+/// next sweep continues.
 fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let now = shared.app.clock.now();
     let ended = match db
@@ -237,8 +237,8 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     }
 }
 
-/// Adds the tenant's work to the ready queue. Returns when the first of it is due; now, when that
-/// is unknown.
+/// Adds the tenant's work to the ready queue. Returns the earliest due time, or now if the queue
+/// cannot be read.
 fn index_work(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option<Timestamp> {
     let next = match db.read(queue::next_wakes).wait() {
         Ok(wakes) => {
@@ -251,7 +251,7 @@ fn index_work(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> 
             Some(shared.app.clock.now())
         }
     };
-    // Counted again only after a write: an idle tenant costs nothing.
+    // Jobs are counted again only after a write, so an idle tenant costs nothing.
     let count = Count::of(db);
     if !shared.app.job_stats.is_counted(tenant, count) {
         match db.read_long(jobs::count_jobs).wait() {

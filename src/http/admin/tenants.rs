@@ -57,8 +57,8 @@ pub async fn migrate(
     ))
 }
 
-/// Accepts a tenant's file although it lacks acknowledged data. A file that was set aside for that
-/// returns to its place.
+/// Accepts a tenant's file although it lacks acknowledged data. A file that was quarantined for
+/// this reason is put back.
 pub async fn accept_loss(
     landlord: Landlord,
     PathText(slug): PathText<String>,

@@ -173,6 +173,10 @@ async fn create_cart(
 ) -> Result<Response, Problem> {
     let CreateCart(currency) = command;
     let (policy, client) = (shop.policy(), shop.client());
+    let key = match client {
+        Some(client) => key.map(|key| key.of_client(client)),
+        None => key,
+    };
     let create = move |work: &mut TenantWork| {
         with_id(cart::create_cart(
             work,

@@ -18,7 +18,7 @@ pub struct RequestId(pub String);
 #[derive(Clone, Copy, Debug)]
 pub struct Local;
 
-/// The principal of the request, when it was looked up already.
+/// The principal of the request, if it has already been looked up.
 #[derive(Clone)]
 pub(in crate::http) struct KnownPrincipal(pub Principal);
 
@@ -35,12 +35,12 @@ pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Princip
     }
 }
 
-/// Whether a request has more than one key. Then none of them counts.
+/// Whether a request has more than one key. Such a request counts as having none.
 pub(in crate::http) fn has_several_keys(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().count() > 1
 }
 
-/// As [`principal`], from the header fields.
+/// Like [`principal`], but reads the header fields.
 pub(in crate::http) async fn principal_of(
     headers: &HeaderMap,
     app: &App,

@@ -84,7 +84,8 @@ impl Cart {
         }
     }
 
-    /// Returns the cart if it can be added up: an addition must not make it impossible to buy.
+    /// Returns the cart unless its total overflows: a cart that cannot be added up cannot be
+    /// ordered.
     ///
     /// # Errors
     /// `AmountTooLarge`.

@@ -35,8 +35,8 @@ pub fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageErr
     store::has_overdue(view, now)
 }
 
-/// Ends expired reservations, whatever became of their jobs. Limited per call, so that sales can
-/// go on in between. Returns the number ended; a full batch means that there may be more.
+/// Ends expired reservations, even if their job is gone. Ends at most `EXPIRE_RESERVATIONS_MAX` per
+/// call, so that sales run in between. Returns the number ended; if it is the maximum, call again.
 pub fn expire_reservations(work: &mut TenantWork) -> Result<usize, StorageError> {
     let ended = store::expire_due(work, EXPIRE_RESERVATIONS_MAX)?;
     if ended > 0 {

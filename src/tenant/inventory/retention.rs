@@ -58,7 +58,8 @@ pub fn count_over(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageE
     view.one(&COUNT_OVER, params![cut_off], |row| row.get(0))
 }
 
-/// Deletes the oldest of them, at most `limit`. Returns the number deleted.
+/// Deletes the oldest reservations that ended before `cut_off`, at most `limit`. Returns the number
+/// deleted.
 pub fn delete_over(
     work: &mut TenantWork,
     cut_off: Timestamp,

@@ -23,7 +23,7 @@ pub enum CancelUnpaid {
 pub struct CancelledUnpaid {
     /// The cancelled orders, the oldest first.
     pub order_ids: Vec<OrderId>,
-    /// Whether there are more than one call cancels.
+    /// Whether unpaid orders remain: one call cancels a limited number.
     pub has_more: bool,
 }
 

@@ -68,9 +68,9 @@ impl Refusal for ImportSaleRefused {
 }
 
 /// Records a past sale at its own date, paid in cash: its lines, priced by the shop's settings and
-/// the rates of that day, must add up to its total. Stock is left unchanged: the goods sold then
-/// are in no present count. A sale with a known number is compared by the other system's data,
-/// whatever has happened to the products here.
+/// the rates of that day, must add up to its total. Stock is unchanged, because today's counts do
+/// not include these goods. A sale that was imported before is compared with the other system's
+/// data, not with the present products.
 pub fn import_sale(
     work: &mut TenantWork,
     policy: &Policy,

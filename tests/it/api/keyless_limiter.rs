@@ -185,10 +185,33 @@ async fn shares_one_bucket_when_a_trusted_proxy_sends_no_address() {
     through(Some("203.0.113.1")).send().await.expect(201);
     let warnings = logs()
         .saying(
-            "a trusted proxy sends no client address, so its clients share one rate limit; let \
-            it set X-Forwarded-For, or set server.forwarded_header",
+            "the clients of a proxy share one rate limit; add it to server.trusted_proxies, and \
+             let it send X-Forwarded-For or set server.forwarded_header",
         )
         .only(|line| line["proxy"] == "10.77.0.1");
+    assert_eq!(warnings.lines().len(), 1, "{warnings:?}");
+}
+
+#[tokio::test]
+async fn warns_of_a_private_proxy_that_is_not_trusted() {
+    let app = limited_with(|config| config.rate_limits.storefront = rate("3/min"));
+    let shop = app.tenant("corner");
+    let through =
+        |peer: &str, client: &str| create_cart(&shop, peer).header("x-forwarded-for", client);
+    for number in 0..3 {
+        let client = format!("203.0.113.{number}");
+        through("10.78.0.1", &client).send().await.expect(201);
+    }
+    for _ in 0..2 {
+        let refused = through("10.78.0.1", "203.0.113.9").send().await;
+        refused.refused(429, "rate_limited");
+    }
+    let warnings = logs()
+        .saying(
+            "the clients of a proxy share one rate limit; add it to server.trusted_proxies, and \
+             let it send X-Forwarded-For or set server.forwarded_header",
+        )
+        .only(|line| line["proxy"] == "10.78.0.1");
     assert_eq!(warnings.lines().len(), 1, "{warnings:?}");
 }
 

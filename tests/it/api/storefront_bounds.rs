@@ -91,6 +91,20 @@ fn sweep(shop: &TestShop) {
 }
 
 #[tokio::test]
+async fn gives_each_client_its_own_cart_for_same_key() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let cart = async |address: &'static str| {
+        let buyer = Buyer::at(&shop, address);
+        let made = buyer.post("/v1/carts", Some("cart-1"), json!({})).await;
+        made.expect(201).string("/id")
+    };
+    let (first, second) = (cart("203.0.113.1").await, cart("203.0.113.2").await);
+    assert_ne!(first, second);
+    assert_eq!(cart("203.0.113.1").await, first);
+}
+
+#[tokio::test]
 async fn replays_present_cart_for_keyless_caller_and_first_answer_for_keyed() {
     let app = TestApp::start();
     let shop = app.tenant("corner");

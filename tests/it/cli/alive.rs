@@ -260,7 +260,7 @@ fn reloads_some_settings_and_names_the_others_on_sighup() {
     lines(&daemon, "request", 1);
 
     // An invalid configuration is rejected as a whole, and the old one stays in force.
-    let refused = "configuration not reloaded; the daemon goes on with the one it has";
+    let refused = "configuration not reloaded; the previous configuration stays in effect";
     for (number, (text, fault)) in INVALID.into_iter().enumerate() {
         write(text);
         signal(&daemon, "-HUP");
