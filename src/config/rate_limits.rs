@@ -26,7 +26,7 @@ pub enum RateError {
          30/min or 100/h"
     )]
     Form(String),
-    /// Zero, or more than [`COUNT_MAX`].
+    /// Zero, or more than `COUNT_MAX`.
     #[error("{0:?} is out of bounds; write a number from 1 to {COUNT_MAX}, such as 30/min")]
     Bounds(String),
 }
@@ -35,7 +35,7 @@ impl Rate {
     /// Creates a constant rate.
     ///
     /// # Panics
-    /// When `count` is zero or above [`COUNT_MAX`].
+    /// When `count` is zero or above `COUNT_MAX`.
     #[must_use]
     pub const fn per_minute(count: u32) -> Self {
         assert!(count >= 1 && count <= COUNT_MAX);

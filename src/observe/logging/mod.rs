@@ -98,7 +98,7 @@ pub struct LogGuard {
 pub struct Buffers(Vec<Arc<Progress>>);
 
 impl Buffers {
-    /// Waits until buffered lines are written, [`FLUSH_MAX`] at most. Blocks.
+    /// Waits until buffered lines are written, `FLUSH_MAX` at most. Blocks.
     pub fn flush(&self) {
         self.0.iter().for_each(|buffer| buffer.wait(FLUSH_MAX));
     }
