@@ -18,17 +18,24 @@ CODE = re.compile(r"`([a-z0-9_]+)`")
 # shrinks.
 STATUS_EXCEPTIONS = {
     ("*", 429): "the limits are raised for this run; tests/it/api/rate_limiter.rs triggers each",
+    ("POST /v1/carts", 409): "needs more carts than an address may have; tests/it/api/storefront_bounds.rs makes them",
+    ("POST /v1/orders/cancel-unpaid", 409): "needs an order without a client; tests/it/api/storefront_bounds.rs has one",
     ("GET /health", 503): "needs a failing component; tests/it/api/health.rs breaks one",
     ("GET /health/ready", 503): "occurs only before the daemon listens",
     ("POST /v1/landlord/retention/prune", 409): "needs a clock jump; tests/it/maintenance/clock.rs makes one",
 }
 # Codes that occur at no operation.
 CODE_EXCEPTIONS = {
-    "cart_full": "needs 501 products; tests/it/api/carts.rs fills one",
+    "cart_full": "needs 101 products; tests/it/api/carts.rs fills one",
+    "carts_limit": "needs 10,000 carts; tests/it/api/storefront_bounds.rs lowers the limit",
+    "carts_per_address_limit": "needs 51 carts of one address; tests/it/api/storefront_bounds.rs makes them",
+    "hold_limit_exceeded": "needs a checkout of many pieces without a key; see tests/it/api/storefront_bounds.rs",
+    "order_without_client": "needs an order without a client; tests/it/api/storefront_bounds.rs has one",
+    "unpaid_orders_limit": "needs six orders of one address; tests/it/api/storefront_bounds.rs places them",
     "clock_doubtful": "needs a clock jump; tests/it/maintenance/clock.rs makes one",
     "invoice_number_taken": "needs a changed number format; tests/it/tenant/invoice_numbers.rs changes it",
-    "job_running": "needs a running job; tests/it/api/landlord_queue.rs holds one",
-    "job_superseded": "needs a job with a newer duplicate; tests/it/api/landlord_queue.rs queues one",
+    "job_running": "needs a running job; tests/it/api/landlord_queue/changing.rs holds one",
+    "job_superseded": "needs a job with a newer duplicate; tests/it/api/landlord_queue/changing.rs queues one",
     "rate_limited": "the limits are raised for this run; tests/it/api/rate_limiter.rs triggers it at each limited route",
     "not_ready": "occurs only before the daemon listens",
     "payment_method_unavailable": "`test` is available under --dev; tests/it/api/checkout.rs and sales.rs test without it",
