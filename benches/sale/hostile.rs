@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The time in which the tills connect before the strangers do.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// What was measured.
+/// Measurements of one run.
 pub struct Hostile {
     pub alone: Metric,
     pub beside: Metric,
@@ -89,7 +89,7 @@ async fn come(address: SocketAddr, length: Duration) {
             tokio::spawn(async move {
                 while start.elapsed() < length {
                     let stay = length.saturating_sub(start.elapsed());
-                    // Whoever is cut off comes again.
+                    // A client that is cut off connects again.
                     let _ = tokio::time::timeout(stay, harass(address, number)).await;
                     tokio::time::sleep(PAUSE).await;
                 }
