@@ -19,7 +19,6 @@ CODE = re.compile(r"`([a-z0-9_]+)`")
 STATUS_EXCEPTIONS = {
     ("*", 429): "the limits are raised for this run; tests/it/api/rate_limiter.rs triggers each",
     ("POST /v1/carts", 409): "needs more carts than an address may have; tests/it/api/storefront_bounds.rs makes them",
-    ("POST /v1/orders/cancel-unpaid", 409): "needs an order without a client; tests/it/api/storefront_bounds.rs has one",
     ("GET /health", 503): "needs a failing component; tests/it/api/health.rs breaks one",
     ("GET /health/ready", 503): "occurs only before the daemon listens",
     ("POST /v1/landlord/retention/prune", 409): "needs a clock jump; tests/it/maintenance/clock.rs makes one",
@@ -30,7 +29,6 @@ CODE_EXCEPTIONS = {
     "carts_limit": "needs 10,000 carts; tests/it/api/storefront_bounds.rs lowers the limit",
     "carts_per_address_limit": "needs 51 carts of one address; tests/it/api/storefront_bounds.rs makes them",
     "hold_limit_exceeded": "needs a checkout of many pieces without a key; see tests/it/api/storefront_bounds.rs",
-    "order_without_client": "needs an order without a client; tests/it/api/storefront_bounds.rs has one",
     "unpaid_orders_limit": "needs six orders of one address; tests/it/api/storefront_bounds.rs places them",
     "clock_doubtful": "needs a clock jump; tests/it/maintenance/clock.rs makes one",
     "invoice_number_taken": "needs a changed number format; tests/it/tenant/invoice_numbers.rs changes it",

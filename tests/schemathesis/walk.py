@@ -142,7 +142,8 @@ def inventory(jam):
     post("/v1/inventory/adjustments", {"product_id": jam, "quantity_delta": -21, "reason": "x"}, "stock_too_low")
     post("/v1/inventory/adjustments", {"product_id": jam, "quantity_delta": 5, "reason": "x"})
     post("/v1/inventory/adjustments", {"product_id": UNKNOWN, "quantity_delta": 5, "reason": "x"}, "product_not_found")
-    checkout(cart((jam, 2)))
+    keyed = checkout(cart((jam, 2)))["order"]["id"]
+    post("/v1/orders/cancel-unpaid", {"order_id": keyed}, "order_without_client")
     patch(f"/v1/inventory/stock/{jam}", {"on_hand": 1}, "stock_too_low")
 
 
