@@ -52,7 +52,7 @@ statements! {
     LIST_READY = list!("INDEXED BY job_ready WHERE state = 'available'");
     LIST_WAITING = list!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable')");
     LIST_RUNNING = list!("INDEXED BY job_running WHERE state = 'running'");
-    LIST_GIVEN_UP = list!("INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded')");
+    LIST_GIVEN_UP = list!("INDEXED BY job_unsuccessful WHERE state IN ('cancelled', 'discarded')");
     LIST_ANY = list!("WHERE seq >= ?7");
     FLOOR = "SELECT seq FROM job WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     FIND_SEQ = "SELECT seq FROM job WHERE id = ?1";
@@ -80,7 +80,7 @@ statements! {
     CANCEL = "UPDATE job SET state = 'cancelled', finalized_at = ?2 WHERE seq = ?1 AND state IN \
         ('available', 'scheduled', 'retryable')";
     FORGET = "DELETE FROM job WHERE seq = ?1 AND state = 'discarded'";
-    DISCARDED = "SELECT seq, id FROM job INDEXED BY job_given_up
+    DISCARDED = "SELECT seq, id FROM job INDEXED BY job_unsuccessful
                  WHERE state IN ('cancelled', 'discarded') AND state = 'discarded' AND seq > ?1 \
                  AND (?2 IS NULL OR queue = ?2) ORDER BY seq LIMIT ?3";
     COUNT_READY = count!("INDEXED BY job_ready WHERE state = 'available' GROUP BY queue, epoch");
@@ -88,7 +88,7 @@ statements! {
         BY queue, epoch, state");
     COUNT_RUNNING = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_running WHERE state \
         = 'running' GROUP BY queue";
-    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_given_up WHERE \
+    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_unsuccessful WHERE \
         state IN ('cancelled', 'discarded') GROUP BY queue, state";
     OLDEST_READY = concat!(
         "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 AND epoch = ",

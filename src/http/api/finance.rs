@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 pub struct FinancialOrderView {
     id: FinancialOrderId,
     order_id: OrderId,
-    /// `draft`, `pending`, `paid` or `refunded`.
+    /// `draft`, `pending` or `paid`.
     status: &'static str,
     currency: Currency,
     subtotal_minor: i64,

@@ -43,7 +43,7 @@ pub struct PaymentView {
     order_id: OrderId,
     /// `cash`, `manual`, and under `--dev` `test`.
     method: &'static str,
-    /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled`, `refunded` or `unknown`.
+    /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled` or `unknown`.
     status: &'static str,
     /// The part of the order that it pays.
     amount_minor: i64,

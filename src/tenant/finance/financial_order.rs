@@ -19,8 +19,6 @@ text_enum! {
         Pending = "pending",
         /// The payment has arrived.
         Paid = "paid",
-        /// The payment was refunded.
-        Refunded = "refunded",
     }
 }
 

@@ -50,7 +50,7 @@ pub fn confirm_payment(
         store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => {}
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => {
+        PaymentStatus::Succeeded => {
             return Err(PaymentRefused::AlreadyProcessed);
         }
         over => {

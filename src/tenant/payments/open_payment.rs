@@ -83,7 +83,7 @@ pub fn cancel_payment(
     let mut payment = store::find_payment(work, id)?.ok_or(PaymentRefused::NotFound)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => store::cancel(work, &mut payment)?,
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => {
+        PaymentStatus::Succeeded => {
             return Err(PaymentRefused::AlreadyProcessed);
         }
         over => {

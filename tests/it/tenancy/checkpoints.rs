@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 use tillbox::storage::data_dir::beside;
-use tillbox::storage::{FileKind as _, Tenant};
 
-use crate::api::storefront_bounds::DOWN;
 use crate::support::{Answer, TestApp, TestShop, logs};
 
 /// A shop that sold `then` times, its file of that time, and that sold `since` times since.
@@ -292,70 +290,6 @@ async fn writes_checkpoints_only_after_writes() {
     assert_eq!(checkpoints(), ["2"]);
 }
 
-/// Turns a file into one of the first version: entries without a chain.
-const UNCHAINED: &str =
-    "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER \
-     sales_order_keeps_its_identity;
-     DROP TRIGGER sales_order_goes_forward; DROP TRIGGER sales_order_final; DROP TRIGGER \
-     order_line_not_added;
-     DROP TRIGGER order_line_final; DROP TRIGGER order_line_kept; DROP TRIGGER series_no_delete; \
-     DROP TRIGGER series_begins_at_one;
-     DROP TRIGGER series_goes_on_by_one; DROP TRIGGER shop_keeps_its_currency; DROP TRIGGER \
-     shop_is_one; DROP TRIGGER shop_stays;
-     DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
-     ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP \
-     COLUMN exchange_rate_id;
-     ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE \
-     currency; DROP TABLE currency_setting;
-     DROP INDEX cart_left; DROP INDEX reservation_over;
-     DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP \
-     TRIGGER inventory_movement_no_delete;
-     DROP TRIGGER audit_log_no_delete;
-     CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, \
-     'audit entries are never deleted'); END;
-     DROP TABLE inventory_anchor; DROP TABLE audit_anchor; DROP TABLE alert_window;
-     DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP \
-     COLUMN hash;
-     DROP TABLE epoch; DROP INDEX job_ready; DROP INDEX job_waiting; DROP INDEX job_unique; DROP \
-     INDEX job_completed_at; DROP INDEX job_given_up_at;
-     ALTER TABLE job DROP COLUMN epoch;
-     CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
-     CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', \
-     'retryable');
-     CREATE UNIQUE INDEX job_unique ON job (unique_key)
-         WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', \
-         'retryable');
-     PRAGMA user_version = 1;";
-
-#[tokio::test]
-async fn chains_new_entries_of_first_version_file() {
-    let app = TestApp::start();
-    let shop = app.tenant("corner");
-    let tea = shop.stocked("TEA", 450, 10).await;
-    shop.sell(&[(&tea, 1)]).await;
-    app.stop();
-    shop.raw(DOWN).expect("as it was");
-    shop.raw(UNCHAINED).expect("as it was");
-    app.landlord_raw("DELETE FROM tenant_checkpoint")
-        .expect("as it was");
-    app.resume();
-    shop.sell(&[(&tea, 1)]).await;
-    shop.assert_integrity();
-    assert_eq!(
-        shop.rows("SELECT hash IS NULL FROM ledger_entry ORDER BY seq"),
-        ["1", "0"]
-    );
-    app.stop();
-    // The old copy of it is recognised as one.
-    let snapshot = beside(&shop.path(), &format!(".pre-v{}", Tenant::MIGRATIONS.len()));
-    fs::copy(snapshot, shop.path()).expect("a copy");
-    app.resume();
-    shop.get("/v1/catalog/products")
-        .send()
-        .await
-        .refused(503, "tenant_unavailable");
-}
-
 #[tokio::test]
 async fn warns_at_start_about_clock_behind_and_serves() {
     let app = TestApp::start();
@@ -400,21 +334,4 @@ async fn blames_no_tenant_for_landlord_file_fault() {
         .expect("renamed");
     past.app.resume();
     past.sell(1).await;
-}
-
-#[tokio::test]
-async fn opens_complete_copy_from_before_chain() {
-    let app = TestApp::start();
-    let shop = app.tenant("corner");
-    let tea = shop.stocked("TEA", 450, 10).await;
-    shop.sell(&[(&tea, 1)]).await;
-    app.work_off();
-    app.stop();
-    shop.raw(DOWN).expect("as it was");
-    shop.raw(UNCHAINED).expect("as it was");
-    app.landlord_raw("UPDATE tenant_checkpoint SET ledger_hash = zeroblob(32)")
-        .expect("as it was");
-    app.resume();
-    shop.sell(&[(&tea, 1)]).await;
-    shop.assert_integrity();
 }
