@@ -27,7 +27,8 @@ use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisi
 use crate::tenancy::{Checkpoints, Directory, Pauses, Registry, Shares};
 use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::policy::StorefrontRules;
-use crate::tenant::{Policy, chain_ends, settings};
+use crate::tenant::settings::{self, NewShop};
+use crate::tenant::{Policy, chain_ends};
 
 /// The identity of every landlord's file; there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
@@ -244,10 +245,12 @@ impl App {
         &self,
         origin: &Origin,
         command: &CreateTenant,
+        shop: NewShop,
     ) -> Result<Created, ProvisionRefused> {
-        self.provisioner.create(origin, command, |work, command| {
-            settings::seed(work, &command.name, command.currency)
-        })
+        self.provisioner
+            .create(origin, command, move |work, command| {
+                settings::seed(work, &command.name, command.currency, &shop)
+            })
     }
 
     /// The ports that the process was started with.

@@ -12,6 +12,7 @@ use tillbox::primitives::{Currency, Name, Origin, Slug};
 use tillbox::storage::{Database, StorageError, Tenant, TenantView, TenantWork};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenant::jobs;
+use tillbox::tenant::settings::NewShop;
 use tillbox::worker::handlers::{Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
@@ -36,7 +37,7 @@ pub fn create(app: &App, slug: &str) -> Database<Tenant> {
         currency: Currency::parse("EUR").expect("known"),
         domains: Vec::new(),
     };
-    app.create_tenant(&Origin::system(), &command)
+    app.create_tenant(&Origin::system(), &command, NewShop::untaxed())
         .expect("creates");
     let access = app
         .directory

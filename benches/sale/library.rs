@@ -19,6 +19,7 @@ use tillbox::tenant::catalog::{CreateProduct, create_product};
 use tillbox::tenant::inventory::{AdjustStock, adjust_stock};
 use tillbox::tenant::payments::Method;
 use tillbox::tenant::sales::{self, RecordSale, SaleLine, SalePayment};
+use tillbox::tenant::settings::NewShop;
 use tillbox::tenant::tax::{AddRate, add_rate};
 
 use crate::metric::{Metric, now, since_us};
@@ -42,7 +43,7 @@ impl BenchShop {
             currency: Currency::parse("EUR").expect("known"),
             domains: Vec::new(),
         };
-        app.create_tenant(&Origin::system(), &command)
+        app.create_tenant(&Origin::system(), &command, NewShop::untaxed())
             .expect("creates");
         let slug = command.slug;
         let access = app

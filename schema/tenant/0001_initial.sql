@@ -8,6 +8,7 @@ CREATE TABLE shop (
     name               TEXT NOT NULL,
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     prices_include_tax INTEGER NOT NULL CHECK (prices_include_tax IN (0, 1)),
+    timezone           TEXT NOT NULL, -- decides the year of a number and the day of a report and of a tax rate
     version            INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
 ) STRICT;
@@ -27,10 +28,24 @@ CREATE TABLE tax_rate (
     tax_class  TEXT NOT NULL,
     name       TEXT NOT NULL,
     rate_ppm   INTEGER NOT NULL CHECK (rate_ppm BETWEEN 0 AND 1000000),
-    valid_from INTEGER NOT NULL,
+    valid_from INTEGER, -- NULL: "no tax", until the first other rate of the class
+    used       INTEGER NOT NULL DEFAULT 0 CHECK (used IN (0, 1)), -- by a line of an order: it is final
     created_at INTEGER NOT NULL,
+    CHECK (valid_from IS NOT NULL OR rate_ppm = 0),
     UNIQUE (tax_class, valid_from)
 ) STRICT;
+CREATE UNIQUE INDEX tax_rate_none ON tax_rate (tax_class) WHERE valid_from IS NULL;
+CREATE TRIGGER tax_rate_kept BEFORE DELETE ON tax_rate
+WHEN OLD.used
+BEGIN SELECT RAISE(ABORT, 'a tax rate of an order is never deleted'); END;
+CREATE TRIGGER tax_rate_final BEFORE UPDATE ON tax_rate
+WHEN OLD.used
+BEGIN SELECT RAISE(ABORT, 'a tax rate of an order is never changed'); END;
+CREATE TRIGGER tax_rate_not_replaced BEFORE INSERT ON tax_rate
+WHEN EXISTS (SELECT 1 FROM tax_rate WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM tax_rate WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM tax_rate WHERE tax_class = NEW.tax_class AND valid_from = NEW.valid_from)
+BEGIN SELECT RAISE(ABORT, 'tax rates are never replaced'); END;
 
 -- The currencies in which a shop sells, including its own, and their exchange rates.
 CREATE TABLE currency (

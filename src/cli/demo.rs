@@ -8,15 +8,15 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::app::App;
 use crate::primitives::quantity::QuantityDelta;
-use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, DayOrInstant, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, TimeZone,
+};
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
 use crate::tenancy::commands;
 use crate::tenancy::provision::{CreateTenant, ProvisionRefused};
 use crate::tenancy::{Scopes, TenantAccess, keys};
 use crate::tenant::catalog::{self, CatalogRefused, CreateProduct, Product};
 use crate::tenant::inventory::{self, AdjustRefused, AdjustStock};
-use crate::tenant::settings::SettingsRefused;
-use crate::tenant::tax::TaxRefused;
 use crate::tenant::{settings, tax};
 
 const SLUG: &str = "demo";
@@ -128,7 +128,12 @@ fn create(app: &App, slug: Slug) -> Result<String, Failure> {
     let created = app
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
-            settings::seed(work, &command.name, command.currency)?;
+            let shop = settings::NewShop {
+                prices_include_tax: true,
+                timezone: TimeZone::parse("Europe/Berlin").expect("a zone"),
+                tax: settings::NewShopTax::Rates(rates()),
+            };
+            settings::seed(work, &command.name, command.currency, &shop)?;
             fill(work)
         });
     created
@@ -136,29 +141,23 @@ fn create(app: &App, slug: Slug) -> Result<String, Failure> {
         .map_err(|refused: ProvisionRefused| failed(refused))
 }
 
-fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
-    let include = settings::ChangeShop {
-        prices_include_tax: Some(true),
-        ..settings::ChangeShop::default()
+/// Valid since long ago, so that imported past sales find them.
+fn rates() -> Vec<tax::AddRate> {
+    let rate = |(class, name, ppm)| tax::AddRate {
+        tax_class: TaxClass::parse(class).expect("a good class"),
+        name: Name::parse(name).expect("a good name"),
+        rate: TaxRate::from_ppm(ppm).expect("a good rate"),
+        valid_from: Some(DayOrInstant::parse("2007-01-01").expect("a day")),
     };
-    settings::change_shop(work, None, &include).map_err(|refused| match refused {
-        SettingsRefused::Storage(error) => error,
-        refused => panic_on_refusal(&refused),
-    })?;
-    for (class, name, ppm) in [
+    [
         (tax::STANDARD, "VAT 19 %", STANDARD_PPM),
         (REDUCED, "VAT 7 %", REDUCED_PPM),
-    ] {
-        // Valid since long ago, so that imported past sales find it; the seeded 0 % rate is valid
-        // since the epoch.
-        let rate = tax::AddRate {
-            tax_class: TaxClass::parse(class).expect("a good class"),
-            name: Name::parse(name).expect("a good name"),
-            rate: TaxRate::from_ppm(ppm).expect("a good rate"),
-            valid_from: Some(Timestamp::parse("2007-01-01T00:00:00Z").expect("an instant")),
-        };
-        tax::add_rate(work, &rate).map_err(tax_fault)?;
-    }
+    ]
+    .map(rate)
+    .to_vec()
+}
+
+fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
     let category =
         catalog::create_category(work, &Name::parse("Corner shop").expect("a good name"))
             .map_err(catalog_fault)?;
@@ -192,14 +191,6 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
 fn catalog_fault(refused: CatalogRefused) -> StorageError {
     match refused {
         CatalogRefused::Storage(error) => error,
-        CatalogRefused::Tax(refused) => tax_fault(refused),
-        refused => panic_on_refusal(&refused),
-    }
-}
-
-fn tax_fault(refused: TaxRefused) -> StorageError {
-    match refused {
-        TaxRefused::Storage(error) => error,
         refused => panic_on_refusal(&refused),
     }
 }

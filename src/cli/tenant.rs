@@ -7,7 +7,7 @@ use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
 use super::output::{Table, facts, green, print, print_json, print_stderr, text};
 use super::{Global, Json};
-use crate::primitives::{Currency, HostName, Name, Slug};
+use crate::primitives::{Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone};
 
 /// `tillbox tenant …`
 #[derive(Debug, Subcommand)]
@@ -15,8 +15,11 @@ pub enum Tenant {
     /// Create a tenant: its file, its settings, its first API key
     #[command(after_help = "\
 Examples:
-  tillbox tenant create corner --name 'Corner Shop'
-  tillbox tenant create kiosk --name Kiosk --currency CHF --domain kiosk.example.org
+  tillbox tenant create corner --name 'Corner Shop' --timezone Europe/Berlin \
+    --prices-include-tax --tax standard=19% --tax reduced=7%
+  tillbox tenant create kiosk --name Kiosk --currency CHF --domain kiosk.example.org --no-tax
+
+A shop sells nothing before it has a tax rate or says that it charges none.
 
 The API key has all scopes of a tenant. It is shown only once, because only its hash is stored.")]
     Create(Create),
@@ -61,8 +64,38 @@ pub struct Create {
     /// A host name of the storefront; may be repeated
     #[arg(long = "domain", value_name = "H")]
     domains: Vec<HostName>,
+    /// The shop's time zone (IANA name): decides the year of an invoice number and the day of reports
+    #[arg(long, value_name = "Z", default_value = "UTC")]
+    timezone: TimeZone,
+    /// Prices include tax, as consumer prices in Europe do
+    #[arg(long)]
+    prices_include_tax: bool,
+    /// A tax rate from now on, such as "standard=19%"; may be repeated
+    #[arg(long, value_name = "CLASS=RATE", conflicts_with = "no_tax")]
+    tax: Vec<ClassRate>,
+    /// The shop charges no tax
+    #[arg(long)]
+    no_tax: bool,
     #[command(flatten)]
     output: Json,
+}
+
+/// A tax class with its rate: `standard=19%`.
+#[derive(Clone, Debug)]
+struct ClassRate(TaxClass, TaxRate);
+
+impl std::str::FromStr for ClassRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (class, rate) = text
+            .split_once('=')
+            .ok_or("has no `=`; write a class and its rate, such as standard=19%")?;
+        let class = TaxClass::parse(class.trim()).map_err(|error| error.to_string())?;
+        let rate = TaxRate::parse_percent(rate)
+            .map_err(|_| "the rate is not a percentage from 0 to 100, such as 19% or 8.1%")?;
+        Ok(Self(class, rate))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -146,8 +179,12 @@ fn path(slug: &Slug, rest: &str) -> String {
 
 impl Create {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let rate =
+            |ClassRate(class, rate): &ClassRate| json!({"tax_class": class, "rate_ppm": rate});
+        let tax: Vec<Value> = self.tax.iter().map(rate).collect();
         let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency,
-            "domains": self.domains});
+            "domains": self.domains, "timezone": self.timezone,
+            "prices_include_tax": self.prices_include_tax, "tax": tax, "no_tax": self.no_tax});
         let tenant = client.post("/v1/landlord/tenants", &body)?;
         let printed = if self.output.json {
             print_json(&tenant)

@@ -43,10 +43,27 @@ impl Day {
         span.get_days()
     }
 
+    /// The following day; the last day of the year 9999 is followed by itself.
+    pub fn next(self) -> Self {
+        self.0.tomorrow().map_or(self, Self)
+    }
+
     /// The first instant of the day in UTC.
     pub fn start(self) -> Timestamp {
         Timestamp::parse(&format!("{self}T00:00:00Z"))
             .unwrap_or_else(|_| Timestamp::from_millis_clamped(i64::MAX))
+    }
+}
+
+impl From<jiff::civil::Date> for Day {
+    fn from(date: jiff::civil::Date) -> Self {
+        Self(date)
+    }
+}
+
+impl From<Day> for jiff::civil::Date {
+    fn from(day: Day) -> Self {
+        day.0
     }
 }
 

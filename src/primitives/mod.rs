@@ -18,6 +18,7 @@ pub mod quantity;
 pub mod rate;
 pub mod recurrence;
 pub mod text;
+pub mod time_zone;
 pub mod timestamp;
 
 pub use class::{Class, Refusal, chain};
@@ -35,4 +36,5 @@ pub use quantity::{OnHand, Quantity, QuantityDelta};
 pub use rate::TaxRate;
 pub use recurrence::{Recurrence, RecurrenceError};
 pub use text::{Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
+pub use time_zone::{DayOrInstant, TimeZone};
 pub use timestamp::Timestamp;

@@ -6,7 +6,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use crate::primitives::{
     Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money,
-    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
 };
 
 /// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
@@ -121,6 +121,18 @@ impl ToSql for Day {
 }
 
 impl FromSql for Day {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for TimeZone {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.name()))
+    }
+}
+
+impl FromSql for TimeZone {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::parse(value.as_str()?).map_err(FromSqlError::other)
     }

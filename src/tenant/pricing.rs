@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::Product;
 use super::tax::{self, TaxRefused};
-use crate::primitives::id::{OrderLineId, ProductId};
+use crate::primitives::id::{OrderLineId, ProductId, TaxRateId};
 use crate::primitives::limits::ORDER_TOTAL_MINOR_MAX;
 use crate::primitives::{
     Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp,
@@ -63,6 +63,8 @@ pub struct Priced {
     pub lines: Vec<PricedLine>,
     /// One per rate, the highest first.
     pub tax_lines: Vec<TaxLine>,
+    /// The rates of the lines that no order had before.
+    pub new_rates: Vec<TaxRateId>,
     /// Sum of the net amounts.
     pub subtotal: Money,
     /// Sum of the taxes.
@@ -116,7 +118,7 @@ pub fn price(
     at: Timestamp,
 ) -> Result<Priced, PricingRefused> {
     assert!(!drafts.is_empty(), "an order has at least one line");
-    let groups = group_by_rate(view, drafts, at)?;
+    let (groups, new_rates) = group_by_rate(view, drafts, at)?;
     let mut lines: Vec<Option<PricedLine>> = vec![None; drafts.len()];
     let (mut subtotal, mut tax_sum, mut tax_lines) =
         (Money::zero(currency), Money::zero(currency), Vec::new());
@@ -158,6 +160,7 @@ pub fn price(
     Ok(Priced {
         lines,
         tax_lines,
+        new_rates,
         subtotal,
         tax: tax_sum,
         total,
@@ -171,19 +174,22 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// Groups lines by tax rate, the highest first.
+/// Groups lines by tax rate, the highest first. Also returns the rates that no order had before.
 fn group_by_rate(
     view: &TenantView,
     drafts: &[DraftLine],
     at: Timestamp,
-) -> Result<Vec<Group>, PricingRefused> {
-    let mut groups: Vec<Group> = Vec::new();
+) -> Result<(Vec<Group>, Vec<TaxRateId>), PricingRefused> {
+    let (mut groups, mut new_rates): (Vec<Group>, _) = (Vec::new(), Vec::new());
     for (index, draft) in drafts.iter().enumerate() {
         let class = &draft.product.tax_class;
         match groups.iter_mut().find(|group| &group.tax_class == class) {
             Some(group) => group.members.push(index),
             None => {
                 let rate = tax::rate_at(view, class, at)?;
+                if !rate.used {
+                    new_rates.push(rate.id);
+                }
                 groups.push(Group {
                     tax_class: class.clone(),
                     name: rate.name,
@@ -194,7 +200,7 @@ fn group_by_rate(
         }
     }
     merge_equal_rates(&mut groups);
-    Ok(groups)
+    Ok((groups, new_rates))
 }
 
 /// Merges classes with the same rate and name into one tax line with one rounding.

@@ -1,17 +1,20 @@
-//! The shop's settings: its name, its currency, and whether its prices include tax.
+//! The shop's settings: its name, its currency, whether its prices include tax, its time zone.
 
 use serde_json::json;
 
-use super::tax;
-use crate::primitives::{Class, Currency, Name, Refusal};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+use super::tax::{self, AddRate, TaxRefused};
+use crate::primitives::{Class, Currency, Name, Refusal, TimeZone};
+use crate::storage::{
+    Row, Rows, StorageError, StorageErrorKind, TenantView, TenantWork, params, statements,
+};
 
 statements! {
-    SHOP = "SELECT name, currency, prices_include_tax, version FROM shop WHERE singleton = 1";
-    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, \
-        updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
-    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, \
-        updated_at = ?3 WHERE singleton = 1";
+    SHOP = "SELECT name, currency, prices_include_tax, timezone, version FROM shop WHERE singleton \
+        = 1";
+    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, timezone, version, \
+        updated_at) VALUES (1, ?1, ?2, ?3, ?4, 1, ?5)";
+    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, timezone = ?3, version = \
+        version + 1, updated_at = ?4 WHERE singleton = 1";
 }
 
 /// The settings of the shop.
@@ -24,6 +27,8 @@ pub struct Shop {
     /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the
     /// United States).
     pub prices_include_tax: bool,
+    /// Decides the year of an invoice number, and the day of a report and of a tax rate.
+    pub timezone: TimeZone,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
 }
@@ -34,6 +39,37 @@ pub struct ChangeShop {
     pub name: Option<Name>,
     /// Applies from now on. Placed orders keep their setting.
     pub prices_include_tax: Option<bool>,
+    /// Applies to documents from now on; no document and no tax rate is dated anew.
+    pub timezone: Option<TimeZone>,
+}
+
+/// The settings of a new shop.
+#[derive(Clone, Debug)]
+pub struct NewShop {
+    pub prices_include_tax: bool,
+    pub timezone: TimeZone,
+    pub tax: NewShopTax,
+}
+
+impl NewShop {
+    /// A shop in UTC that charges no tax.
+    pub fn untaxed() -> Self {
+        Self {
+            prices_include_tax: false,
+            timezone: TimeZone::utc(),
+            tax: NewShopTax::None,
+        }
+    }
+}
+
+/// The tax of a new shop. It can sell nothing before it has some.
+#[derive(Clone, Debug)]
+pub enum NewShopTax {
+    /// To be set later.
+    Later,
+    /// An explicit "no tax".
+    None,
+    Rates(Vec<AddRate>),
 }
 
 /// Reasons to refuse a change of the settings.
@@ -65,20 +101,42 @@ impl Refusal for SettingsRefused {
 
 fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
     Ok(Shop {
-        name: row.get(0)?,
-        currency: row.get(1)?,
-        prices_include_tax: row.get(2)?,
-        version: row.get(3)?,
+        name: row.get("name")?,
+        currency: row.get("currency")?,
+        prices_include_tax: row.get("prices_include_tax")?,
+        timezone: row.get("timezone")?,
+        version: row.get("version")?,
     })
 }
 
-/// Inserts the first rows of a new shop: its settings, and a standard tax class of 0 % that the
-/// shop is expected to change.
-pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
+/// Inserts the first rows of a new shop: its settings, its currency and its tax rates.
+pub fn seed(
+    work: &mut TenantWork,
+    name: &Name,
+    currency: Currency,
+    shop: &NewShop,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.insert(&INSERT, params![name, currency, now])?;
+    let NewShop {
+        prices_include_tax,
+        timezone,
+        tax,
+    } = shop;
+    work.insert(
+        &INSERT,
+        params![name, currency, prices_include_tax, timezone, now],
+    )?;
     super::currency::seed(work, currency)?;
-    tax::seed(work)
+    let added = match tax {
+        NewShopTax::Later => Ok(()),
+        NewShopTax::None => tax::seed(work, &[], true),
+        NewShopTax::Rates(rates) => tax::seed(work, rates, false),
+    };
+    added.map_err(|refused| match refused {
+        TaxRefused::Storage(error) => error,
+        // The rates of a new shop were checked against each other when they were parsed.
+        _ => StorageError::new(StorageErrorKind::Constraint),
+    })
 }
 
 pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
@@ -96,24 +154,28 @@ pub fn change_shop(
     if expected.is_some_and(|version| version != before.version) {
         return Err(SettingsRefused::Stale);
     }
-    let name = change.name.as_ref().unwrap_or(&before.name);
-    let prices_include_tax = change
-        .prices_include_tax
-        .unwrap_or(before.prices_include_tax);
-    if (name, prices_include_tax) == (&before.name, before.prices_include_tax) {
+    let after = Shop {
+        name: change.name.clone().unwrap_or_else(|| before.name.clone()),
+        prices_include_tax: change
+            .prices_include_tax
+            .unwrap_or(before.prices_include_tax),
+        timezone: change
+            .timezone
+            .clone()
+            .unwrap_or_else(|| before.timezone.clone()),
+        ..before.clone()
+    };
+    if after == before {
         return Ok(before);
     }
     let now = work.now();
+    let (included, timezone) = (after.prices_include_tax, &after.timezone);
     work.change(
         &UPDATE,
-        params![name, prices_include_tax, now],
+        params![after.name, included, timezone, now],
         Rows::Exactly(1),
     )?;
-    super::audit::record(
-        work,
-        "settings.changed",
-        "shop",
-        json!({"prices_include_tax": prices_include_tax}),
-    )?;
+    let details = json!({"prices_include_tax": included, "timezone": timezone});
+    super::audit::record(work, "settings.changed", "shop", details)?;
     Ok(shop(work)?)
 }

@@ -6,24 +6,38 @@
 
 use serde_json::json;
 
+use super::settings;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{TaxRateId, TaxRateKind};
 use crate::primitives::{
-    Class, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp,
+    Class, DayOrInstant, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp,
 };
-use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+
+/// Columns that [`rate_row`] reads.
+macro_rules! columns {
+    () => {
+        "id, tax_class, name, rate_ppm, valid_from, used"
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES \
         (?1, ?2, ?3, ?4, ?5, ?6)";
-    AT = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class = ?1 AND \
-        valid_from <= ?2 ORDER BY valid_from DESC LIMIT 1";
-    FIRST_AFTER = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class \
-        = ?1 AND valid_from > ?2 ORDER BY valid_from LIMIT 1";
+    UPDATE = "UPDATE tax_rate SET name = ?2, rate_ppm = ?3, valid_from = ?4 WHERE id = ?1";
+    DELETE = "DELETE FROM tax_rate WHERE id = ?1";
+    MARK_USED = "UPDATE tax_rate SET used = 1 WHERE id = ?1 AND used = 0";
+    FIND = concat!("SELECT ", columns!(), " FROM tax_rate WHERE id = ?1");
+    AT = concat!("SELECT ", columns!(), " FROM tax_rate WHERE tax_class = ?1 AND valid_from <= ?2 \
+        ORDER BY valid_from DESC LIMIT 1");
+    FIRST = concat!("SELECT ", columns!(), " FROM tax_rate WHERE tax_class = ?1 \
+        AND valid_from IS NOT NULL ORDER BY valid_from LIMIT 1");
+    NONE = concat!("SELECT ", columns!(), " FROM tax_rate WHERE tax_class = ?1 AND valid_from IS \
+        NULL");
     EXISTS = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 LIMIT 1";
-    SAME_START = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 AND valid_from = ?2";
-    PAGE = "SELECT id, tax_class, name, rate_ppm, valid_from, seq FROM tax_rate WHERE seq < ?1 \
-        ORDER BY seq DESC LIMIT ?2";
+    SAME_START = "SELECT id FROM tax_rate WHERE tax_class = ?1 AND valid_from = ?2";
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM tax_rate WHERE seq < ?1 ORDER BY seq DESC \
+        LIMIT ?2");
 }
 
 /// The class of every shop, and the default class of a product.
@@ -37,7 +51,10 @@ pub struct RateOfClass {
     /// Its name on documents: `VAT 19 %`.
     pub name: Name,
     pub rate: TaxRate,
-    pub valid_from: Timestamp,
+    /// `None`: "no tax", which counts only while the class has no other rate.
+    pub valid_from: Option<Timestamp>,
+    /// Whether a line of an order has it. Then it is final.
+    pub used: bool,
 }
 
 /// The command to add a rate.
@@ -48,18 +65,47 @@ pub struct AddRate {
     /// Its name on documents.
     pub name: Name,
     pub rate: TaxRate,
-    /// Default: now.
-    pub valid_from: Option<Timestamp>,
+    /// A day begins in the shop's time zone; default: now.
+    pub valid_from: Option<DayOrInstant>,
+}
+
+/// The command to correct a rate that no order has; a field that is `None` stays unchanged.
+#[derive(Clone, Debug)]
+pub struct CorrectRate {
+    pub id: TaxRateId,
+    pub name: Option<Name>,
+    pub rate: Option<TaxRate>,
+    pub valid_from: Option<DayOrInstant>,
 }
 
 /// Reasons to refuse a rate.
 #[derive(Debug, thiserror::Error)]
 pub enum TaxRefused {
+    #[error("there is no tax rate {0} in this shop; check the id")]
+    RateNotFound(TaxRateId),
+    /// An order has the rate on its lines.
+    #[error(
+        "the rate is on documents of this shop, and documents never change; add a rate with a \
+         later valid_from instead"
+    )]
+    RateInUse,
     /// The class has a rate with the same beginning.
-    #[error("the class `{0}` has a rate from that instant already; choose another valid_from")]
-    SameStart(TaxClass),
+    #[error(
+        "the class `{0}` has a rate from that instant already; choose another valid_from, or \
+         correct that rate with PATCH /v1/tax-rates/{1}"
+    )]
+    SameStart(TaxClass, TaxRateId),
     #[error("there is no tax class `{0}`; add a rate for it first")]
     UnknownClass(TaxClass),
+    /// Nothing is sold before the shop has said what tax it charges.
+    #[error(
+        "the tax class `{0}` has no rate; add one with POST /v1/tax-rates, or say that this shop \
+         charges no tax with POST /v1/tax-rates/none"
+    )]
+    NotConfigured(TaxClass),
+    /// "No tax" for a shop that has rates.
+    #[error("the class `standard` has rates already; add a rate of 0 to end them")]
+    HasRates,
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -67,15 +113,22 @@ pub enum TaxRefused {
 impl Refusal for TaxRefused {
     fn class(&self) -> Class {
         match self {
-            Self::SameStart(_) => Class::Conflict,
+            Self::RateNotFound(_) => Class::NotFound,
+            Self::SameStart(..) | Self::RateInUse | Self::NotConfigured(_) | Self::HasRates => {
+                Class::Conflict
+            }
             Self::UnknownClass(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
     fn code(&self) -> &'static str {
         match self {
-            Self::SameStart(_) => "tax_rate_exists",
+            Self::RateNotFound(_) => "tax_rate_not_found",
+            Self::RateInUse => "tax_rate_in_use",
+            Self::SameStart(..) => "tax_rate_exists",
             Self::UnknownClass(_) => "unknown_tax_class",
+            Self::NotConfigured(_) => "tax_not_configured",
+            Self::HasRates => "tax_is_configured",
             Self::Storage(error) => error.code(),
         }
     }
@@ -83,101 +136,225 @@ impl Refusal for TaxRefused {
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
     Ok(RateOfClass {
-        id: row.get(0)?,
-        tax_class: row.get(1)?,
-        name: row.get(2)?,
-        rate: row.get(3)?,
-        valid_from: row.get(4)?,
+        id: row.get("id")?,
+        tax_class: row.get("tax_class")?,
+        name: row.get("name")?,
+        rate: row.get("rate_ppm")?,
+        valid_from: row.get("valid_from")?,
+        used: row.get("used")?,
     })
-}
-
-/// The earliest instant: the beginning of the rate that every shop starts with.
-fn beginning() -> Timestamp {
-    Timestamp::from_millis_clamped(i64::MIN)
-}
-
-/// Inserts the standard class at 0 %, for a shop that sets no rate.
-pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
-    let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
-    let since = beginning();
-    work.insert(&INSERT, params![id, STANDARD, "No tax", 0, since, now])
 }
 
 /// Adds a rate to a class.
 pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass, TaxRefused> {
-    let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
-    let valid_from = command.valid_from.unwrap_or(now);
-    if work
-        .find(&SAME_START, params![command.tax_class, valid_from], |_| {
-            Ok(())
-        })?
-        .is_some()
-    {
-        return Err(TaxRefused::SameStart(command.tax_class.clone()));
+    let valid_from = match command.valid_from {
+        Some(start) => instant(work, start)?,
+        None => work.now(),
+    };
+    let AddRate {
+        tax_class,
+        name,
+        rate,
+        ..
+    } = command;
+    let added = insert(work, tax_class, name, *rate, Some(valid_from))?;
+    record(work, "tax_rate.added", &added)?;
+    Ok(added)
+}
+
+/// Inserts the first rates of a new shop, or its explicit "no tax". They are part of its creation,
+/// which the landlord's audit trail has.
+pub fn seed(work: &mut TenantWork, rates: &[AddRate], no_tax: bool) -> Result<(), TaxRefused> {
+    let now = work.now();
+    for rate in rates {
+        let valid_from = rate
+            .valid_from
+            .map_or(Ok(now), |start| instant(work, start))?;
+        insert(
+            work,
+            &rate.tax_class,
+            &rate.name,
+            rate.rate,
+            Some(valid_from),
+        )?;
     }
-    work.insert(
-        &INSERT,
-        params![
-            id,
-            command.tax_class,
-            command.name,
-            command.rate,
-            valid_from,
-            now
-        ],
-    )?;
-    let details =
-        json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
-    super::audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
-    Ok(RateOfClass {
+    if no_tax {
+        insert_no_tax(work)?;
+    }
+    Ok(())
+}
+
+/// Says that the shop charges no tax: the standard class gets a rate of 0 % without a beginning.
+/// The first other rate of the class ends it.
+///
+/// # Errors
+/// `HasRates`.
+pub fn set_no_tax(work: &mut TenantWork) -> Result<RateOfClass, TaxRefused> {
+    let standard = TaxClass::parse(STANDARD).expect("a plain class");
+    if let Some(none) = work.find(&NONE, params![standard], rate_row)? {
+        return Ok(none);
+    }
+    if work.find(&EXISTS, params![standard], |_| Ok(()))?.is_some() {
+        return Err(TaxRefused::HasRates);
+    }
+    let added = insert_no_tax(work)?;
+    record(work, "tax_rate.added", &added)?;
+    Ok(added)
+}
+
+fn insert_no_tax(work: &mut TenantWork) -> Result<RateOfClass, TaxRefused> {
+    let standard = TaxClass::parse(STANDARD).expect("a plain class");
+    let name = Name::parse("No tax").expect("a plain name");
+    let rate = TaxRate::from_ppm(0).expect("in range");
+    insert(work, &standard, &name, rate, None)
+}
+
+fn instant(view: &TenantView, start: DayOrInstant) -> Result<Timestamp, StorageError> {
+    Ok(start.start(&settings::shop(view)?.timezone))
+}
+
+fn insert(
+    work: &mut TenantWork,
+    tax_class: &TaxClass,
+    name: &Name,
+    rate: TaxRate,
+    valid_from: Option<Timestamp>,
+) -> Result<RateOfClass, TaxRefused> {
+    refuse_same_start(work, tax_class, valid_from, None)?;
+    let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
+    work.insert(&INSERT, params![id, tax_class, name, rate, valid_from, now])?;
+    let added = RateOfClass {
         id,
-        tax_class: command.tax_class.clone(),
-        name: command.name.clone(),
-        rate: command.rate,
+        tax_class: tax_class.clone(),
+        name: name.clone(),
+        rate,
         valid_from,
-    })
+        used: false,
+    };
+    Ok(added)
+}
+
+fn refuse_same_start(
+    view: &TenantView,
+    tax_class: &TaxClass,
+    valid_from: Option<Timestamp>,
+    own: Option<TaxRateId>,
+) -> Result<(), TaxRefused> {
+    let same = view.find(&SAME_START, params![tax_class, valid_from], |row| {
+        row.get(0)
+    })?;
+    match same {
+        Some(id) if Some(id) != own => Err(TaxRefused::SameStart(tax_class.clone(), id)),
+        _ => Ok(()),
+    }
+}
+
+fn record(
+    work: &mut TenantWork,
+    action: &'static str,
+    rate: &RateOfClass,
+) -> Result<(), StorageError> {
+    let details = json!({"tax_class": rate.tax_class, "name": rate.name, "rate_ppm": rate.rate,
+        "valid_from": rate.valid_from});
+    super::audit::record(work, action, &format!("tax_rate:{}", rate.id), details)
+}
+
+/// A rate that may still change.
+fn unused(view: &TenantView, id: TaxRateId) -> Result<RateOfClass, TaxRefused> {
+    let rate = view.find(&FIND, params![id], rate_row)?;
+    let rate = rate.ok_or(TaxRefused::RateNotFound(id))?;
+    if rate.used {
+        return Err(TaxRefused::RateInUse);
+    }
+    Ok(rate)
+}
+
+/// Corrects a rate that no order has yet.
+///
+/// # Errors
+/// `RateNotFound`, `RateInUse`, `SameStart`.
+pub fn correct_rate(
+    work: &mut TenantWork,
+    command: &CorrectRate,
+) -> Result<RateOfClass, TaxRefused> {
+    let mut rate = unused(work, command.id)?;
+    if let Some(start) = command.valid_from {
+        rate.valid_from = Some(instant(work, start)?);
+    }
+    rate.name = command.name.clone().unwrap_or(rate.name);
+    rate.rate = command.rate.unwrap_or(rate.rate);
+    if rate.valid_from.is_none() && rate.rate.ppm() != 0 {
+        // A tax needs a beginning; "no tax" becomes the first rate.
+        rate.valid_from = Some(work.now());
+    }
+    refuse_same_start(work, &rate.tax_class, rate.valid_from, Some(rate.id))?;
+    work.change(
+        &UPDATE,
+        params![rate.id, rate.name, rate.rate, rate.valid_from],
+        Rows::Exactly(1),
+    )?;
+    record(work, "tax_rate.corrected", &rate)?;
+    Ok(rate)
+}
+
+/// Withdraws a rate that no order has yet.
+///
+/// # Errors
+/// `RateNotFound`, `RateInUse`.
+pub fn withdraw_rate(work: &mut TenantWork, id: TaxRateId) -> Result<(), TaxRefused> {
+    let rate = unused(work, id)?;
+    work.change(&DELETE, params![id], Rows::Exactly(1))?;
+    record(work, "tax_rate.withdrawn", &rate)?;
+    Ok(())
+}
+
+/// Makes rates final: an order has them on its lines.
+pub fn mark_used(work: &mut TenantWork, ids: &[TaxRateId]) -> Result<(), StorageError> {
+    for id in ids {
+        work.change(&MARK_USED, params![id], Rows::Exactly(1))?;
+    }
+    Ok(())
 }
 
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(5)?, rate_row(row)?))
+            Ok((row.get("seq")?, rate_row(row)?))
         })?,
         page,
     ))
 }
 
-/// The rate of a class at an instant. A sale before the first rate that the shop set gets that
-/// first rate: the sale has taken place, and hardly was without tax. The initial rate of 0 % counts
-/// only while no other rate is set; a shop without tax until a date sets a rate of 0 % before it.
+/// The rate of a class at an instant. A sale before the first rate gets that first rate: the sale
+/// has taken place, and hardly was without tax. "No tax" counts only while the class has no other
+/// rate; a shop without tax until a date adds a rate of 0 % before it.
 ///
 /// # Errors
-/// `UnknownClass` when the class has no rate at all.
+/// `NotConfigured` when the class has no rate at all.
 pub fn rate_at(
     view: &TenantView,
     tax_class: &TaxClass,
     at: Timestamp,
 ) -> Result<RateOfClass, TaxRefused> {
-    let found = view.find(&AT, params![tax_class, at], rate_row)?;
-    if let Some(rate) = found.as_ref().filter(|rate| !is_seeded(rate)) {
-        return Ok(rate.clone());
+    if let Some(rate) = view.find(&AT, params![tax_class, at], rate_row)? {
+        return Ok(rate);
     }
-    let first = view.find(&FIRST_AFTER, params![tax_class, beginning()], rate_row)?;
-    first
-        .or(found)
-        .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
+    if let Some(first) = view.find(&FIRST, params![tax_class], rate_row)? {
+        return Ok(first);
+    }
+    view.find(&NONE, params![tax_class], rate_row)?
+        .ok_or_else(|| TaxRefused::NotConfigured(tax_class.clone()))
 }
 
-/// Whether a rate is the initial one of every shop.
-fn is_seeded(rate: &RateOfClass) -> bool {
-    rate.valid_from == beginning() && rate.tax_class.as_str() == STANDARD
-}
-
-/// Refuses a class that has no rate at all.
+/// Refuses a class that has no rate at all. The standard class exists from the beginning, so that
+/// a catalog can be entered before the tax.
 ///
 /// # Errors
 /// `UnknownClass`.
 pub fn require_class(view: &TenantView, tax_class: &TaxClass) -> Result<(), TaxRefused> {
+    if tax_class.as_str() == STANDARD {
+        return Ok(());
+    }
     view.find(&EXISTS, params![tax_class], |_| Ok(()))?
         .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
 }

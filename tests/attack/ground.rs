@@ -210,7 +210,7 @@ fn config_text(is_mounted: bool) -> String {
 fn create(data: &Path, slug: &str) -> Value {
     let domain = format!("{slug}.example.org");
     let args = [
-        "tenant", "create", slug, "--name", slug, "--domain", &domain, "--json",
+        "tenant", "create", "--no-tax", slug, "--name", slug, "--domain", &domain, "--json",
     ];
     let output = tillbox(data, &args).output().expect("the program runs");
     serde_json::from_slice(&output.stdout).expect("the shop as JSON")

@@ -92,7 +92,9 @@ impl ShopTemplate {
         let dir = scratch();
         let made = command(
             dir.path(),
-            &["tenant", "create", "corner", "--name", "Corner", "--json"],
+            &[
+                "tenant", "create", "--no-tax", "corner", "--name", "Corner", "--json",
+            ],
         )
         .expect("the tenant is created");
         let secret = made["api_key"].as_str().expect("a key").to_owned();
@@ -299,7 +301,12 @@ fn landlord(dir: &Path, call: &Call) -> Reply {
             let slug = call.body["slug"].as_str().unwrap_or_default();
             (
                 201,
-                command(dir, &["tenant", "create", slug, "--name", slug, "--json"]),
+                command(
+                    dir,
+                    &[
+                        "tenant", "create", "--no-tax", slug, "--name", slug, "--json",
+                    ],
+                ),
             )
         }
     };

@@ -23,7 +23,9 @@ const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NUL
 pub fn create(dir: &Path) -> String {
     let made = command(
         dir,
-        &["tenant", "create", SLUG, "--name", "Elder", "--json"],
+        &[
+            "tenant", "create", "--no-tax", SLUG, "--name", "Elder", "--json",
+        ],
     )
     .expect("the tenant is created");
     let id = made["id"].as_str().expect("an id").to_owned();

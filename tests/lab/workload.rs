@@ -110,7 +110,7 @@ impl<'a, P: Transport> Till<'a, P> {
                 landlord(
                     Method::POST,
                     "/v1/landlord/tenants",
-                    json!({"slug": slug, "name": slug, "currency": "EUR"}),
+                    json!({"slug": slug, "name": slug, "no_tax": true}),
                 ),
             )
             .await;

@@ -15,8 +15,8 @@ use crate::http::extract::{PageQuery, QueryOf, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::EntryId;
-use crate::primitives::{Currency, Timestamp};
-use crate::tenant::{ledger, reports};
+use crate::primitives::{Currency, DayOrInstant, Timestamp};
+use crate::tenant::{ledger, reports, settings};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -201,11 +201,12 @@ async fn trial_balance(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Period {
-    /// Start of the period, inclusive; default: the beginning.
-    #[param(value_type = Option<Timestamp>)]
+    /// Start of the period: an instant, or a day in the shop's time zone; default: the beginning.
+    #[param(value_type = Option<DayOrInstant>)]
     from: Option<String>,
-    /// End of the period, exclusive; default: now.
-    #[param(value_type = Option<Timestamp>)]
+    /// End of the period: an instant, which does not belong to it, or a day in the shop's time zone,
+    /// which belongs to it as a whole; default: now.
+    #[param(value_type = Option<DayOrInstant>)]
     to: Option<String>,
 }
 
@@ -237,18 +238,20 @@ async fn revenue(
     QueryOf(query): QueryOf<Period>,
 ) -> Result<Json<RevenueReportView>, Problem> {
     let mut faults = RequestFaults::default();
-    let from = faults.optional("?from", query.from.as_deref().map(Timestamp::parse));
-    let to = faults.optional("?to", query.to.as_deref().map(Timestamp::parse));
-    if let (Some(Some(from)), Some(Some(to))) = (from, to)
-        && from > to
-    {
-        faults.add(
-            "?to",
-            "invalid",
-            "is before `from`; a period must end after it begins",
-        );
-    }
+    let from = faults.optional("?from", query.from.as_deref().map(DayOrInstant::parse));
+    let to = faults.optional("?to", query.to.as_deref().map(DayOrInstant::parse));
     let (from, to) = faults.finish(from.zip(to))?;
+    let zone = shop.read(|view| Ok(settings::shop(view)?.timezone)).await?;
+    let (from, to) = (
+        from.map(|from| from.start(&zone)),
+        to.map(|to| to.end(&zone)),
+    );
+    let mut faults = RequestFaults::default();
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        let text = "is before `from`; a period must end after it begins";
+        faults.add("?to", "invalid", text);
+    }
+    faults.finish(Some(()))?;
     let report = shop.read_long(move |view| {
         // "Until now" includes this millisecond: the caller may have seen a sale of it.
         let to = to.unwrap_or_else(|| view.now().plus_millis(1));

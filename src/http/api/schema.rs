@@ -13,8 +13,8 @@ use crate::primitives::limits::{
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
-    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Name, Note, Quantity,
-    Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName, Id, Kind, Name,
+    Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
@@ -95,6 +95,13 @@ described! {
         letters, digits and inner hyphens");
     TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a tax class of goods");
     Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
+    DayOrInstant: text(
+        None,
+        None,
+        64,
+        "An instant (RFC 3339), or a day such as `2026-01-01`: its midnight in the shop's time zone",
+    );
+    TimeZone: text(None, None, 64, "The IANA name of a time zone, such as `Europe/Berlin`");
     OnHand: integer(0, STOCK_MAX, "the stock on hand");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
     Quantity: integer(1, QUANTITY_MAX, "a number of units");

@@ -15,7 +15,7 @@ use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
-use crate::primitives::{Currency, Name};
+use crate::primitives::{Currency, Name, TimeZone};
 use crate::tenant::settings::{self, ChangeShop};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -27,6 +27,7 @@ struct ShopView {
     name: Name,
     currency: Currency,
     prices_include_tax: bool,
+    timezone: TimeZone,
 }
 
 fn shop_answer(shop: settings::Shop) -> Response {
@@ -34,6 +35,7 @@ fn shop_answer(shop: settings::Shop) -> Response {
         name: shop.name,
         currency: shop.currency,
         prices_include_tax: shop.prices_include_tax,
+        timezone: shop.timezone,
     };
     with_etag(shop.version, Json(view))
 }
@@ -49,6 +51,10 @@ pub struct ChangeShopBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = bool)]
     prices_include_tax: Option<bool>,
+    /// Decides the year of an invoice number, and the day of a report and of a tax rate.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = TimeZone)]
+    timezone: Option<String>,
 }
 
 impl FromBody for ChangeShop {
@@ -56,8 +62,10 @@ impl FromBody for ChangeShop {
 
     fn from_wire(wire: ChangeShopBody, faults: &mut RequestFaults) -> Option<Self> {
         let name = faults.optional("/name", wire.name.as_deref().map(Name::parse));
+        let timezone = faults.optional("/timezone", wire.timezone.as_deref().map(TimeZone::parse));
         Some(Self {
             name: name?,
+            timezone: timezone?,
             prices_include_tax: wire.prices_include_tax,
         })
     }

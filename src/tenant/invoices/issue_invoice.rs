@@ -76,12 +76,12 @@ pub fn issue_invoice(
     if let Some(found) = store::find_invoice_of_order(work, order.id)? {
         return Ok(found);
     }
-    let (format, year) = (&policy.invoice_number, at.year());
+    let shop = settings::shop(work)?;
+    let (format, year) = (&policy.invoice_number, shop.timezone.year_of(at));
     let series = format!("invoice/{}", format.series(year));
     let place = series::next(work, &series)?;
     let number = format.render(year, place);
-    let seller = settings::shop(work)?.name;
-    let seller = Seller { name: &seller };
+    let seller = Seller { name: &shop.name };
     let snapshot = canonical(&Document {
         currency: order.currency,
         discount_minor: order.discount.minor(),

@@ -11,6 +11,7 @@ use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
 };
 use crate::tenant::pricing::PricedLine;
+use crate::tenant::tax;
 
 /// Columns that [`line`] reads, in this order.
 macro_rules! line_columns {
@@ -111,6 +112,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
 
 /// Inserts an order and its lines, under the next number.
 pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, StorageError> {
+    tax::mark_used(work, &new.priced.new_rates)?;
     let number = format!("ORD-{:06}", series::next(work, SERIES)?);
     let (now, priced) = (work.now(), &new.priced);
     let tax_lines = serde_json::to_string(&priced.tax_lines).expect("tax lines are plain data");

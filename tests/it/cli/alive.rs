@@ -139,7 +139,7 @@ fn notifies_service_manager_from_start_to_stop() {
     assert!(is_quiet, "what feeds the watchdog writes nothing");
     run(
         dir.path(),
-        &["tenant", "create", "corner", "--name", "Corner"],
+        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
     )
     .code(0);
     assert_eq!(
@@ -286,7 +286,7 @@ fn runs_with_invalid_alert_key() {
     std::fs::write(&file, text).expect("written");
     let file = file.to_str().expect("UTF-8");
     let create = [
-        "tenant", "create", "corner", "--name", "Corner", "--config", file,
+        "tenant", "create", "--no-tax", "corner", "--name", "Corner", "--config", file,
     ];
     run(&data, &create).code(0);
     let secret = data.join("alerts.secret");
@@ -378,7 +378,9 @@ fn survives_file_size_limit() {
     let mut daemon = Daemon::start(dir.path(), &[]);
     let made = run(
         dir.path(),
-        &["tenant", "create", "corner", "--name", "Corner", "--json"],
+        &[
+            "tenant", "create", "--no-tax", "corner", "--name", "Corner", "--json",
+        ],
     )
     .code(0)
     .json();

@@ -67,11 +67,11 @@ fn writes_complete_security_lines_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
     let mine = key(
         dir.path(),
-        &["tenant", "create", "corner", "--name", "Corner"],
+        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
     );
     key(
         dir.path(),
-        &["tenant", "create", "other", "--name", "Other"],
+        &["tenant", "create", "--no-tax", "other", "--name", "Other"],
     );
     for (level, id) in [
         ("error,tillbox::cli=info", "till-1"),
@@ -402,7 +402,10 @@ fn assert_complete(all: &str, security: &str) {
 fn logs_no_secret_in_full_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
-    let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
+    let mine = key(
+        &data,
+        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
+    );
     landlord_file(&data)
         .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
@@ -417,7 +420,10 @@ fn logs_no_secret_in_full_run() {
             .each_ref()
             .map(|(name, value)| (*name, Path::new(value))),
     );
-    let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
+    let others = key(
+        &data,
+        &["tenant", "create", "--no-tax", "other", "--name", "Other"],
+    );
     let landlord_key = key(
         &data,
         &["api-key", "create", "--landlord", "--name", "landlord"],
@@ -491,8 +497,12 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
 fn warns_at_start_about_unsellable_products() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    let keys = ["corner", "kiosk", "uptown", "closed"]
-        .map(|slug| key(dir.path(), &["tenant", "create", slug, "--name", slug]));
+    let keys = ["corner", "kiosk", "uptown", "closed"].map(|slug| {
+        key(
+            dir.path(),
+            &["tenant", "create", "--no-tax", slug, "--name", slug],
+        )
+    });
     let mut clients = keys.map(|key| daemon.client().with_key(&key));
     for (client, currencies) in
         clients

@@ -20,9 +20,14 @@ fn queue(data: &Path, args: &[&str]) -> Ran {
 
 /// Creates a shop, and returns the path of its file.
 fn shop(data: &Path, slug: &str) -> PathBuf {
-    let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"])
-        .code(0)
-        .json();
+    let made = run(
+        data,
+        &[
+            "tenant", "create", "--no-tax", slug, "--name", slug, "--json",
+        ],
+    )
+    .code(0)
+    .json();
     let id = made["id"].as_str().expect("an id");
     data.join("tenants").join(format!("{id}.db"))
 }

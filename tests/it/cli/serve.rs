@@ -165,7 +165,9 @@ fn serves_without_unusable_demo_shop() {
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     let made = run(
         dir.path(),
-        &["tenant", "create", "corner", "--name", "Corner", "--json"],
+        &[
+            "tenant", "create", "--no-tax", "corner", "--name", "Corner", "--json",
+        ],
     )
     .code(0)
     .json();
@@ -255,7 +257,11 @@ fn finds_daemon_when_socket_is_elsewhere() {
     let data = dir.path().join("data");
     let mut daemon = Daemon::start_with(&data, &[], &[("RUNTIME_DIRECTORY", runtime.path())]);
     assert!(runtime.path().join("admin.sock").exists() && !data.join("admin.sock").exists());
-    run(&data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    run(
+        &data,
+        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
+    )
+    .code(0);
     let listed = run(&data, &["tenant", "list", "--json"]).code(0).json();
     assert_eq!(listed[0]["slug"], "corner");
     assert_eq!(daemon.terminate().code(), Some(0));

@@ -13,7 +13,11 @@ use crate::support::process::Daemon;
 fn shop() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
-    run(&data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    run(
+        &data,
+        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
+    )
+    .code(0);
     (dir, data)
 }
 

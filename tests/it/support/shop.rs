@@ -26,6 +26,7 @@ use tillbox::primitives::{
 use tillbox::storage::{Database, StorageError, Tenant};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenancy::{Scope, Scopes, TenantAccess, commands, keys};
+use tillbox::tenant::settings::NewShop;
 use tower::ServiceExt as _;
 
 use super::{Answer, World, blocking, logs};
@@ -267,8 +268,9 @@ impl TestApp {
             domains: vec![HostName::parse(&format!("{slug}.shop.test")).expect("a host")],
         };
         let app = self.app();
-        let created = blocking(|| app.create_tenant(&Origin::operator(), &command))
-            .expect("the tenant is made");
+        let created =
+            blocking(|| app.create_tenant(&Origin::operator(), &command, NewShop::untaxed()))
+                .expect("the tenant is made");
         TestShop {
             app: self.clone(),
             id: created.tenant.id,

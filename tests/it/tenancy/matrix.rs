@@ -311,7 +311,7 @@ impl Setup {
             .await;
         ids.insert("api_key", key.string("/id"));
         ids.insert("spare", "spare".to_owned());
-        let body = json!({"slug": "spare", "name": "Spare"});
+        let body = json!({"slug": "spare", "name": "Spare", "no_tax": true});
         let made = self
             .as_landlord(Method::POST, "/v1/landlord/tenants")
             .json(body)

@@ -17,15 +17,19 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::maintenance::tenant_files;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Currency, HostName, Name, Slug, Timestamp};
+use crate::primitives::{Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone, Timestamp};
 use crate::storage::StorageErrorKind;
 use crate::tenancy::commands::{self, DirectoryRefused, TenantRow};
 use crate::tenancy::provision::CreateTenant;
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::disk_usage::Parts;
+use crate::tenant::settings::{NewShop, NewShopTax};
+use crate::tenant::tax::AddRate;
 
 /// The default currency of a new tenant.
 const DEFAULT_CURRENCY: &str = "EUR";
+/// The maximum number of tax rates of a new tenant.
+const NEW_RATES_MAX: usize = 20;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -113,9 +117,81 @@ pub struct CreateTenantBody {
     #[serde(default)]
     #[schema(value_type = Vec<HostName>)]
     domains: Vec<String>,
+    /// The shop's time zone; default: `UTC`.
+    #[schema(value_type = Option<TimeZone>)]
+    timezone: Option<String>,
+    /// Whether prices include tax, as consumer prices in Europe do.
+    #[serde(default)]
+    prices_include_tax: bool,
+    /// The tax rates from now on. A shop sells nothing before it has a rate, or `no_tax`.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    tax: Vec<NewRateBody>,
+    /// The shop charges no tax.
+    #[serde(default)]
+    no_tax: bool,
 }
 
-impl FromBody for CreateTenant {
+/// A tax rate of a new tenant.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRateBody {
+    #[schema(value_type = TaxClass)]
+    tax_class: String,
+    /// The name on documents; default: the percentage.
+    #[schema(value_type = Option<Name>)]
+    name: Option<String>,
+    #[schema(value_type = TaxRate)]
+    rate_ppm: i64,
+}
+
+/// The command to create a tenant with the settings of its shop.
+pub struct NewTenant {
+    tenant: CreateTenant,
+    shop: NewShop,
+}
+
+/// The tax rates of a new tenant.
+fn parse_tax(wire: &CreateTenantBody, faults: &mut RequestFaults) -> Option<NewShopTax> {
+    if wire.no_tax && !wire.tax.is_empty() {
+        let text = "contradicts `tax`; leave out one of the two";
+        faults.add("/no_tax", "invalid", text);
+    }
+    if wire.tax.len() > NEW_RATES_MAX {
+        faults.add("/tax", "invalid", "has more than 20 rates; add them later");
+        return None;
+    }
+    let mut rates: Vec<AddRate> = Vec::new();
+    for (index, rate) in wire.tax.iter().enumerate() {
+        let at = |field: &str| format!("/tax/{index}/{field}");
+        let tax_class = faults.check(at("tax_class"), TaxClass::parse(&rate.tax_class));
+        let ppm = faults.check(at("rate_ppm"), TaxRate::from_ppm(rate.rate_ppm));
+        let name = match &rate.name {
+            Some(name) => faults.check(at("name"), Name::parse(name)),
+            None => ppm.map(|rate| Name::parse(&rate.percent()).expect("a plain name")),
+        };
+        let (Some(tax_class), Some(rate), Some(name)) = (tax_class, ppm, name) else {
+            continue;
+        };
+        if rates.iter().any(|known| known.tax_class == tax_class) {
+            let text = "stands twice; one rate of a class can be valid from now on";
+            faults.add(at("tax_class"), "invalid", text);
+        }
+        rates.push(AddRate {
+            tax_class,
+            name,
+            rate,
+            valid_from: None,
+        });
+    }
+    (rates.len() == wire.tax.len()).then_some(match (wire.no_tax, rates.is_empty()) {
+        (true, _) => NewShopTax::None,
+        (false, true) => NewShopTax::Later,
+        (false, false) => NewShopTax::Rates(rates),
+    })
+}
+
+impl FromBody for NewTenant {
     type Wire = CreateTenantBody;
 
     fn from_wire(wire: CreateTenantBody, faults: &mut RequestFaults) -> Option<Self> {
@@ -127,12 +203,21 @@ impl FromBody for CreateTenant {
         let domains: Vec<Option<HostName>> = hosts
             .map(|(index, host)| faults.check(format!("/domains/{index}"), HostName::parse(host)))
             .collect();
-        Some(Self {
+        let timezone = wire.timezone.as_deref().unwrap_or("UTC");
+        let timezone = faults.check("/timezone", TimeZone::parse(timezone));
+        let tax = parse_tax(&wire, faults);
+        let tenant = CreateTenant {
             slug: slug?,
             name: name?,
             currency: currency?,
             domains: domains.into_iter().collect::<Option<_>>()?,
-        })
+        };
+        let shop = NewShop {
+            prices_include_tax: wire.prices_include_tax,
+            timezone: timezone?,
+            tax: tax?,
+        };
+        Some(Self { tenant, shop })
     }
 }
 
@@ -153,11 +238,14 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
         description = "`validation_failed`")))]
 async fn create_tenant(
     landlord: Landlord,
-    Body(command): Body<CreateTenant>,
+    Body(NewTenant { tenant, shop }): Body<NewTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
     require_room(&landlord.app)?;
-    let create =
-        move |landlord: &Landlord| Ok(landlord.app.create_tenant(&landlord.origin, &command)?);
+    let create = move |landlord: &Landlord| {
+        Ok(landlord
+            .app
+            .create_tenant(&landlord.origin, &tenant, shop)?)
+    };
     let created = landlord.blocking(create).await?;
     let view = CreatedTenantView {
         tenant: created.tenant.into(),
