@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::client_address::{client_address, peer_address};
 use super::extract::{KnownPrincipal, Local, has_several_keys, principal_of};
 use super::problem::Problem;
-use super::wire::server::Peer;
+use super::wire::peer::Peer;
 use crate::app::App;
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::rate_limit::{Caller, LineKind, Policy, Standing};

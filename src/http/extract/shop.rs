@@ -15,7 +15,7 @@ use crate::config::Server;
 use crate::http::client_address::{client_address, peer_address};
 use crate::http::limit;
 use crate::http::problem::Problem;
-use crate::http::wire::server::Peer;
+use crate::http::wire::peer::Peer;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Actor, Class, ClientHash, HostName, Origin, Slug};
 use crate::rate_limit::{Caller, LineKind};

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tillbox::app::{App, Ports};
 use tillbox::config::{Config, RateLimits};
 use tillbox::http::extract::Local;
-use tillbox::http::wire::server::Peer;
+use tillbox::http::wire::peer::Peer;
 use tillbox::primitives::id::TenantId;
 use tillbox::primitives::{
     Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp,
