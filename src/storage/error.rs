@@ -262,3 +262,17 @@ impl Refusal for StorageError {
         }
     }
 }
+
+/// Converts an error of a file operation outside of SQLite.
+pub fn io_error(error: &std::io::Error) -> StorageError {
+    StorageError::new(match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StorageErrorKind::Full
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StorageErrorKind::ReadOnly
+        }
+        std::io::ErrorKind::NotFound => StorageErrorKind::Missing,
+        _ => StorageErrorKind::Io,
+    })
+}

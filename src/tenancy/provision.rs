@@ -19,7 +19,7 @@ use super::registry::{Registry, TenantUnavailable};
 use crate::primitives::id::TenantId;
 use crate::primitives::{Class, Currency, Entropy, HostName, Name, Origin, Refusal, Slug};
 use crate::storage::data_dir::sync_dir;
-use crate::storage::file::io_error;
+use crate::storage::error::io_error;
 use crate::storage::{DataDir, StorageError, StorageErrorKind, Tenant, TenantWork, file};
 
 /// A tenant to create.

@@ -17,7 +17,8 @@ use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
-use crate::storage::file::{Inode, Verify, io_error, restore_set_aside, set_aside, was_set_aside};
+use crate::storage::error::io_error;
+use crate::storage::file::{Inode, Verify, restore_set_aside, set_aside, was_set_aside};
 use crate::storage::{
     Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake,
 };
