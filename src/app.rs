@@ -121,7 +121,7 @@ pub enum StartError {
 fn advice(error: &StorageError) -> &'static str {
     use StorageErrorKind as K;
     match error.kind() {
-        K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::Io => {
+        K::Corrupt | K::NotADatabase | K::Missing | K::Quarantined | K::WrongIdentity | K::Io => {
             "; restore it from a backup, or name another data directory"
         }
         _ => "",

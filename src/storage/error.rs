@@ -44,7 +44,7 @@ pub enum StorageErrorKind {
          in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
          accept-loss)"
     )]
-    SetAside,
+    Quarantined,
     /// The checkpoint in the landlord's file cannot be read.
     #[error(
         "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
@@ -182,7 +182,7 @@ impl StorageError {
     }
 
     /// Whether the file is wrong in a way that requires it to be quarantined.
-    pub const fn sets_aside(&self) -> bool {
+    pub const fn requires_quarantine(&self) -> bool {
         self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }
 }
@@ -230,7 +230,7 @@ impl Refusal for StorageError {
             K::Corrupt
             | K::NotADatabase
             | K::Missing
-            | K::SetAside
+            | K::Quarantined
             | K::CheckpointUnreadable
             | K::Held
             | K::Behind
@@ -252,7 +252,7 @@ impl Refusal for StorageError {
             | K::Corrupt
             | K::NotADatabase
             | K::Missing
-            | K::SetAside
+            | K::Quarantined
             | K::CheckpointUnreadable
             | K::Held
             | K::Behind

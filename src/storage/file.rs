@@ -311,16 +311,16 @@ fn run_check(conn: &Connection, pragma: &'static str) -> Result<(), StorageError
 /// `NAME.quarantined-wal` … An earlier one stays; the new one is then `NAME.quarantined-2`. The
 /// file moves first: a crash that left it without its WAL would hide the loss of the last commits.
 /// On an error, the remaining files stay in place.
-pub fn set_aside(path: &Path) -> std::io::Result<()> {
-    let mut aside = beside(path, ".quarantined");
+pub fn quarantine(path: &Path) -> std::io::Result<()> {
+    let mut quarantined = beside(path, ".quarantined");
     for number in 2_u32.. {
-        if !aside.exists() {
+        if !quarantined.exists() {
             break;
         }
-        aside = beside(path, &format!(".quarantined-{number}"));
+        quarantined = beside(path, &format!(".quarantined-{number}"));
     }
     for suffix in ["", "-wal", "-shm"] {
-        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+        match std::fs::rename(beside(path, suffix), beside(&quarantined, suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -329,28 +329,28 @@ pub fn set_aside(path: &Path) -> std::io::Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Whether [`set_aside`] has moved a file from `path`.
-pub fn was_set_aside(path: &Path) -> bool {
-    last_aside(path).is_some()
+/// Whether [`quarantine`] has moved a file from `path`.
+pub fn has_quarantined(path: &Path) -> bool {
+    last_quarantined(path).is_some()
 }
 
-fn last_aside(path: &Path) -> Option<PathBuf> {
+fn last_quarantined(path: &Path) -> Option<PathBuf> {
     let first = beside(path, ".quarantined");
     let later = (2_u32..).map(|number| beside(path, &format!(".quarantined-{number}")));
     std::iter::once(first)
         .chain(later)
-        .take_while(|aside| aside.exists())
+        .take_while(|quarantined| quarantined.exists())
         .last()
 }
 
 /// Restores the last quarantined file to its empty place, with its companions first, so that a
 /// crash in between never leaves a file without its WAL. `false` when there is none.
-pub fn restore_set_aside(path: &Path) -> std::io::Result<bool> {
-    let Some(aside) = last_aside(path) else {
+pub fn restore_quarantined(path: &Path) -> std::io::Result<bool> {
+    let Some(quarantined) = last_quarantined(path) else {
         return Ok(false);
     };
     for suffix in ["-wal", "-shm", ""] {
-        match std::fs::rename(beside(&aside, suffix), beside(path, suffix)) {
+        match std::fs::rename(beside(&quarantined, suffix), beside(path, suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
