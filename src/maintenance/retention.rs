@@ -122,7 +122,7 @@ pub fn prune_tenant_now(
         }
         Ok(prune_now::prune(db, origin, kinds)?)
     });
-    app.shares.look_again(access.id());
+    app.shares.refresh_now(access.id());
     pruned
 }
 

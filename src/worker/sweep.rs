@@ -77,7 +77,7 @@ fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
     expire_overdue(shared, id, &db);
     let next = index_work(shared, id, &db);
     warn_of_currencies(&shared.app, access, &db);
-    shared.app.shares.look(id);
+    shared.app.shares.refresh(id);
     drop(db);
     let soon = shared.app.clock.now().plus_millis(SWEEP_MS.cast_signed());
     if !was_open && next.is_none_or(|at| at > soon) {
@@ -92,7 +92,7 @@ pub(super) fn over_open(shared: &Arc<Shared>) {
         if let Some(db) = app.registry.peek(tenant) {
             index_work(shared, tenant, &db);
             expire_overdue(shared, tenant, &db);
-            app.shares.look(tenant);
+            app.shares.refresh(tenant);
             delete_keyless(shared, tenant, &db);
         }
     }

@@ -226,7 +226,7 @@ fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
             Err(kind) => (Some(usage.free_bytes), None, Some(kind.to_string())),
         },
     };
-    let usage = app.shares.look_again(id);
+    let usage = app.shares.refresh_now(id);
     let (file_bytes, wal_bytes) = app.shares.measure(id);
     DiskView {
         used_bytes: file_bytes + wal_bytes,
