@@ -42,7 +42,7 @@ impl Refusal for MaintenanceRefused {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::ClockSuspect(_) => "clock_doubtful",
+            Self::ClockSuspect(_) => "clock_suspect",
             Self::Unavailable(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }

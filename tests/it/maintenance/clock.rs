@@ -75,7 +75,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
     app.restart();
     app.advance(DAY);
     assert_eq!(night(&app), ["integrity"]);
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     let dry = prune(&app, json!({"dry_run": true}))
         .await
         .expect(200)
@@ -86,7 +86,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
     app.clock().set(right.plus(DAY));
     app.restart();
     assert_eq!(night(&app), Vec::<&str>::new());
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);

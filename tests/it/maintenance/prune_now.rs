@@ -165,7 +165,7 @@ async fn works_while_the_clock_is_suspect() {
     blocking_observe(&app);
     app.advance(370 * DAY);
     app.restart();
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     let pruned = prune(&app, json!({"now": ["carts"]}))
         .await
         .expect(200)

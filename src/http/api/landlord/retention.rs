@@ -142,7 +142,7 @@ struct NoFilter {}
 #[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams),
     request_body = PruneBody,
     responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"),
-        (status = 409, description = "`clock_doubtful`"),
+        (status = 409, description = "`clock_suspect`"),
     (status = 422, description = "`validation_failed`")))]
 async fn prune(
     landlord: Landlord,
