@@ -25,7 +25,7 @@ use crate::storage::{
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Checkpoints, Directory, Pauses, Registry, Shares};
-use crate::tenant::currency::{Published, SoldIn};
+use crate::tenant::currency::SoldIn;
 use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{Policy, chain_ends, settings};
 
@@ -336,7 +336,6 @@ fn policy(config: &Config, dev: bool) -> Policy {
             .expect("the configuration was validated"),
         storefront: storefront(&config.storefront),
         test_payments: dev,
-        published: Published::default(),
     }
 }
 

@@ -116,7 +116,12 @@ fn sell_until(shop: &BenchShop, is_over: impl Fn(Instant) -> bool + Sync) -> Met
                 let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
                 let sent = now();
                 let sold = shop.db.write(Origin::system(), move |work| {
-                    let sold = tillbox::tenant::sales::record(work, &policy, &command);
+                    let sold = tillbox::tenant::sales::record(
+                        work,
+                        &policy,
+                        &Default::default(),
+                        &command,
+                    );
                     drop(sold.expect("sold"));
                     Ok::<_, StorageError>(())
                 });

@@ -129,7 +129,7 @@ fn sell(
 ) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
     idempotency::once(work, &key, KeyExpiry::Active, |work| {
-        sales::record(work, policy, command)?;
+        sales::record(work, policy, &Default::default(), command)?;
         let body = vec![b'x'; ANSWER_BYTES];
         Ok::<_, Failed>(KeyOutcome::<_, ()>::Keep(StoredAnswer {
             status: 201,

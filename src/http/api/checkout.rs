@@ -87,11 +87,12 @@ async fn place_order(
     shop: Shop<Checkout>,
     Keyed { key, command }: Keyed<PlaceOrder>,
 ) -> Result<Response, Problem> {
-    let (policy, client) = (shop.selling_policy().await?, shop.client());
+    let (policy, client) = (shop.policy(), shop.client());
+    let published = shop.published_for_sale().await?;
     let shop = shop.as_sale();
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(PlacedView::from(checkout::place_order(
-            work, &policy, client, &command,
+            work, &policy, &published, client, &command,
         )?))
     })
     .await

@@ -8,7 +8,6 @@ use super::shop::{Permission, Shop};
 use crate::http::problem::Problem;
 use crate::platform::cache::CacheLookup;
 use crate::primitives::{Currency, Timestamp};
-use crate::tenant::Policy;
 use crate::tenant::currency::{self, Published, SoldIn};
 
 impl<P: Permission> Shop<P> {
@@ -17,19 +16,15 @@ impl<P: Permission> Shop<P> {
         self.app().clock.now()
     }
 
-    /// Returns the selling policy: the configuration, plus published rates when the shop sells in
-    /// foreign currencies. A shop with only its own currency does no extra work.
-    pub async fn selling_policy(&self) -> Result<Arc<Policy>, Problem> {
+    /// Returns the published rates that a sale may need: none when the shop sells only in its own
+    /// currency.
+    pub async fn published_for_sale(&self) -> Result<Published, Problem> {
         let sold_in = self.sold_in().await?;
         if sold_in.others.is_empty() {
-            return Ok(self.app().policy.clone());
+            return Ok(Published::default());
         }
         let currencies = sold_in.others.iter().copied().chain([sold_in.base]);
-        let published = self.published(currencies).await?;
-        Ok(Arc::new(Policy {
-            published,
-            ..Policy::clone(&self.app().policy)
-        }))
+        self.published(currencies).await
     }
 
     /// Returns the published rates of some currencies.

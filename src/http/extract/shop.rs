@@ -98,7 +98,7 @@ pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
 }
 
 impl<P: Permission> Shop<P> {
-    /// Returns the configured selling policy, without exchange rates: see `selling_policy`.
+    /// Returns the configured selling policy.
     pub fn policy(&self) -> Arc<Policy> {
         self.app.policy.clone()
     }

@@ -8,6 +8,7 @@ use super::model::{
 use super::record_sale::{Source, record_as};
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId};
 use crate::storage::TenantWork;
+use crate::tenant::currency::Published;
 use crate::tenant::payments::Method;
 use crate::tenant::{Policy, catalog, orders};
 
@@ -18,6 +19,7 @@ use crate::tenant::{Policy, catalog, orders};
 pub fn import_sale(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     sale: &ImportSale,
 ) -> Result<ImportedSale, ImportSaleRefused> {
     let name = format!("import:{}", sale.number);
@@ -55,6 +57,7 @@ pub fn import_sale(
     record_as(
         work,
         policy,
+        published,
         &command,
         Some(hash),
         Source::Import { total_minor },

@@ -13,6 +13,7 @@ use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
 use crate::primitives::{Digest, Money, Timestamp};
 use crate::storage::TenantWork;
 use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
+use crate::tenant::currency::Published;
 use crate::tenant::finance;
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
@@ -25,10 +26,11 @@ use crate::tenant::{Policy, catalog, currency, settings};
 pub fn record(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     command: &RecordSale,
 ) -> Result<Recorded, SaleRefused> {
     let hash = command.id.map(|_| fingerprint::of_record(command));
-    record_as(work, policy, command, hash, Source::Till)
+    record_as(work, policy, published, command, hash, Source::Till)
 }
 
 /// The origin of a sale.
@@ -45,6 +47,7 @@ pub(super) enum Source {
 pub(super) fn record_as(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     command: &RecordSale,
     hash: Option<Digest>,
     source: Source,
@@ -72,14 +75,8 @@ pub(super) fn record_as(
         let priced = priced.total.minor();
         return Err(SaleRefused::TotalMismatch { priced, stated });
     }
-    let rate = currency::rate_for(
-        work,
-        &policy.published,
-        shop.currency,
-        priced.total,
-        sold_at,
-    )
-    .map_err(SellRefused::from)?;
+    let rate = currency::rate_for(work, published, shop.currency, priced.total, sold_at)
+        .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
     let requests = stock_requests(&drafts);
     let goods = match source {
