@@ -31,44 +31,60 @@ pub trait Permission: Send + Sync + 'static {
     const SCOPES: &'static [Scope];
     /// Whether the storefront may call the route without a key.
     const PUBLIC: bool;
-    /// Whether the route only adds data, so that the tenant's share of the disk bounds it.
-    const GROWS: bool;
+    /// The disk space that writes of the route may use.
+    const SPACE: DiskUse;
+}
+
+/// The disk space that a write may use. Without a key, the tenant's share always bounds it, unless
+/// it may use the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskUse {
+    /// The tenant's share: for routes that only add data.
+    Share,
+    /// The disk without its reserve.
+    Disk,
+    /// The reserve too: for calls that must work when the disk is nearly full.
+    Reserve,
 }
 
 /// The permissions of routes, as types.
 pub mod permission {
-    use super::{Permission, Scope};
+    use super::{DiskUse, Permission, Scope};
 
     macro_rules! permissions {
         ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+], $public:literal,
-            $grows:literal;)*) => {$(
+            $space:ident;)*) => {$(
             $(#[$doc])*
             #[derive(Debug)]
             pub enum $name {}
             impl Permission for $name {
                 const SCOPES: &'static [Scope] = &[$(Scope::$scope),+];
                 const PUBLIC: bool = $public;
-                const GROWS: bool = $grows;
+                const SPACE: DiskUse = DiskUse::$space;
             }
         )*};
     }
 
     permissions! {
         /// Reading the catalog; open to the storefront, and to keys that sell.
-        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, false;
+        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, Disk;
         /// Changing the catalog and its taxes.
-        CatalogWrite = [CatalogWrite], false, true;
-        /// Carts and checkout; open to the storefront.
-        Checkout = [Checkout], true, true;
-        Orders = [Orders], false, false;
-        Payments = [Payments], false, false;
+        CatalogWrite = [CatalogWrite], false, Share;
+        /// Carts; open to the storefront.
+        Checkout = [Checkout], true, Share;
+        /// Checkout of a cart, which is a sale; open to the storefront.
+        PlaceOrder = [Checkout], true, Disk;
+        Orders = [Orders], false, Disk;
+        CancelOrder = [Orders], false, Reserve;
+        Payments = [Payments], false, Disk;
+        CancelPayment = [Payments], false, Reserve;
         /// Confirming a payment: for the shop's own systems, never the storefront.
-        ConfirmPayment = [Payments, Checkout], false, false;
-        Inventory = [Inventory], false, false;
-        Finance = [Finance], false, false;
-        Reports = [Reports], false, false;
-        Pos = [Pos], false, false;
-        Admin = [Admin], false, false;
+        ConfirmPayment = [Payments, Checkout], false, Disk;
+        Inventory = [Inventory], false, Disk;
+        Finance = [Finance], false, Disk;
+        Reports = [Reports], false, Disk;
+        Pos = [Pos], false, Disk;
+        Admin = [Admin], false, Disk;
     }
 }
 
@@ -79,8 +95,6 @@ pub struct Shop<P> {
     tenant_id: TenantId,
     origin: Origin,
     client: Option<ClientHash>,
-    from_reserve: bool,
-    is_bounded_by_share: bool,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -141,22 +155,6 @@ impl<P: Permission> Shop<P> {
         client_of(self.tenant_id, address)
     }
 
-    /// Allows the write to use the disk reserve: for calls that must work when the disk is nearly
-    /// full.
-    #[must_use]
-    pub fn from_reserve(mut self) -> Self {
-        self.from_reserve = true;
-        self
-    }
-
-    /// Lifts the bound by the tenant's share of the disk, for a sale. Calls without a key stay
-    /// bounded.
-    #[must_use]
-    pub fn as_sale(mut self) -> Self {
-        self.is_bounded_by_share = false;
-        self
-    }
-
     /// Runs a short read: a row, a page.
     ///
     /// # Errors
@@ -196,13 +194,14 @@ impl<P: Permission> Shop<P> {
 
     /// Returns a check that refuses when the disk has no room for this write.
     pub(super) fn room_check(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
-        let (app, id, from_reserve) = (self.app.clone(), self.tenant_id, self.from_reserve);
-        let growth = match self.is_storefront() {
-            true => Some(Growth::Storefront),
-            false => self.is_bounded_by_share.then_some(Growth::Keyed),
+        let (app, id) = (self.app.clone(), self.tenant_id);
+        let growth = match (self.is_storefront(), P::SPACE) {
+            (true, _) => Some(Growth::Storefront),
+            (false, DiskUse::Share) => Some(Growth::Keyed),
+            (false, DiskUse::Disk | DiskUse::Reserve) => None,
         };
         move || {
-            if from_reserve {
+            if P::SPACE == DiskUse::Reserve {
                 return Ok(());
             }
             require_room(&app)?;
@@ -265,8 +264,6 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             tenant_id,
             origin,
             client,
-            from_reserve: false,
-            is_bounded_by_share: P::GROWS,
             permission: PhantomData,
         })
     }
