@@ -46,12 +46,13 @@ impl BenchShop {
             .expect("creates");
         let slug = command.slug;
         let access = app
+            .stores
             .directory
             .tenant_of_slug(&slug)
             .wait()
             .expect("reads")
             .expect("is there");
-        let db = app.registry.open(&access).expect("opens");
+        let db = app.stores.registry.open(&access).expect("opens");
         let products = db
             .write(Origin::system(), |work| {
                 Ok::<_, StorageError>(stock_up(work))

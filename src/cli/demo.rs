@@ -86,7 +86,12 @@ pub struct Demo {
 pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
     let slug = Slug::parse(SLUG).expect("a good slug");
     let path = app.config.storage.data_dir.join(KEY_FILE);
-    let found = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+    let found = app
+        .stores
+        .directory
+        .tenant_of_slug(&slug)
+        .wait()
+        .map_err(failed)?;
     let (access, key) = match found {
         Some(access) => {
             let key = load_or_create_key(app, &access, &path)?;
@@ -95,11 +100,16 @@ pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
         None => {
             let key = create(app, slug.clone())?;
             store_key(&path, &key)?;
-            let access = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+            let access = app
+                .stores
+                .directory
+                .tenant_of_slug(&slug)
+                .wait()
+                .map_err(failed)?;
             (access.expect("it was just created"), key)
         }
     };
-    match app.registry.open(&access) {
+    match app.stores.registry.open(&access) {
         Ok(db) => Ok(Some(Demo {
             key,
             product: product_to_sell(&db)?,
@@ -126,6 +136,7 @@ fn create(app: &App, slug: Slug) -> Result<String, Failure> {
         domains: Vec::new(),
     };
     let created = app
+        .stores
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
             settings::seed(work, &command.name, command.currency)?;
@@ -213,7 +224,12 @@ fn panic_on_refusal(refused: &dyn std::error::Error) -> ! {
 fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
     if let Ok(stored) = fs::read_to_string(path) {
         let stored = stored.trim();
-        let principal = app.directory.principal(stored).wait().map_err(failed)?;
+        let principal = app
+            .stores
+            .directory
+            .principal(stored)
+            .wait()
+            .map_err(failed)?;
         if principal
             .and_then(|principal| principal.access)
             .is_some_and(|owner| owner.id() == access.id())
@@ -221,9 +237,9 @@ fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<S
             return Ok(stored.to_owned());
         }
     }
-    let key = keys::generate(app.entropy.as_ref());
+    let key = keys::generate(app.ports.entropy.as_ref());
     let (id, stored) = (access.id(), key.clone());
-    let change = app.directory.change(Origin::system(), move |work| {
+    let change = app.stores.directory.change(Origin::system(), move |work| {
         let name = Name::parse("demo key").expect("a good name");
         commands::insert_key(work, Some(id), &name, Scopes::all_of_a_tenant(), &stored)
     });

@@ -127,7 +127,7 @@ async fn join_reload(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinE
 /// process.
 async fn landlord_fault(app: &App) {
     let mut timer = tokio::time::interval(Duration::from_secs(1));
-    while app.directory.database().is_healthy() {
+    while app.stores.directory.database().is_healthy() {
         timer.tick().await;
     }
 }

@@ -33,7 +33,7 @@ pub async fn outer_layer(
 ) -> Response {
     let started = now();
     let _in_flight = InFlight::request();
-    let id = request_id(request.headers(), app.entropy.as_ref());
+    let id = request_id(request.headers(), app.ports.entropy.as_ref());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -59,7 +59,7 @@ pub async fn outer_layer(
         None => {
             // The deadline includes the key look-up.
             let left = deadline.saturating_sub(now().duration_since(started));
-            run(&app.log_lines, next, request, left)
+            run(&app.limits.log_lines, next, request, left)
                 .instrument(span.clone())
                 .await
         }
@@ -70,7 +70,7 @@ pub async fn outer_layer(
     if let Some(problem) =
         problem.or_else(|| problem_of_status(response.status()).filter(|_| !has_own_body))
     {
-        span.in_scope(|| problem.log(&app.log_lines));
+        span.in_scope(|| problem.log(&app.limits.log_lines));
         response = problem.render(&id);
     }
     if let Some(standing) = violated.or(standing) {

@@ -125,7 +125,7 @@ fn warn_of_proxy(app: &App, proxy: IpAddr, headers: &HeaderMap) {
     let is_trusted = trusted.iter().any(|network| network.contains(proxy));
     let names_client = headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED);
     if (is_trusted || (names_client && is_private(proxy)))
-        && app.rate_limiter.is_first_warning_of_proxy()
+        && app.limits.rate_limiter.is_first_warning_of_proxy()
     {
         tracing::warn!(
             %proxy,
@@ -144,7 +144,7 @@ const fn is_private(address: IpAddr) -> bool {
 }
 
 fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
-    let standing = app.rate_limiter.charge(policy, caller);
+    let standing = app.limits.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
         log_lockout(app, &standing, caller);
@@ -156,7 +156,10 @@ fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
 fn log_lockout(app: &App, standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
-        && app.log_lines.admits(LineKind::LoginLockedOut, Some(caller))
+        && app
+            .limits
+            .log_lines
+            .admits(LineKind::LoginLockedOut, Some(caller))
     {
         tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login \
             locked out");

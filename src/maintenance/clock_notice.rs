@@ -23,7 +23,7 @@ const NO_JOB: Duration = Duration::MAX;
 /// The instant at which a notice is due: now, while a suspicion lasts that a channel has not been
 /// notified of. Blocks; reads nothing while the clock is trusted.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
-    if app.clock_watch.last_suspicion().is_none() {
+    if app.stores.clock_watch.last_suspicion().is_none() {
         return Ok(None);
     }
     Ok((!list_pending(app)?.is_empty()).then_some(now))
@@ -39,7 +39,7 @@ fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
     if channels.iter().all(|(_, is_configured)| !is_configured) {
         return Ok(Vec::new());
     }
-    let notified = app.directory.read(clock::find_notified).wait()?;
+    let notified = app.stores.directory.read(clock::find_notified).wait()?;
     let pending = channels
         .into_iter()
         .filter(|(channel, is_configured)| *is_configured && !notified.contains(channel));
@@ -51,7 +51,7 @@ fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
 /// # Errors
 /// The failures of all channels; those are tried again.
 pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
-    let Some(suspicion) = app.clock_watch.last_suspicion() else {
+    let Some(suspicion) = app.stores.clock_watch.last_suspicion() else {
         return Ok(());
     };
     let (mut failed, since) = (Vec::new(), suspicion.since);
@@ -62,6 +62,7 @@ pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
         };
         let recorded = sent.and_then(|()| {
             let write = app
+                .stores
                 .directory
                 .database()
                 .write(Origin::system(), move |work| {
@@ -97,7 +98,7 @@ fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), Str
     });
     let id = format!("msg_{}", message_id(suspicion));
     let called = webhook.send(
-        app.outbound.as_ref(),
+        app.ports.outbound.as_ref(),
         &id,
         now,
         body.to_string().into_bytes(),

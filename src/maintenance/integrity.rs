@@ -29,7 +29,7 @@ pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
 /// checked, are written to the security log. Blocks.
 pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, MaintenanceRefused> {
     let id = access.id();
-    let checkpoint = app.registry.find_checkpoint(id)?;
+    let checkpoint = app.stores.registry.find_checkpoint(id)?;
     // Taken before the check, which may miss what is written meanwhile.
     let stamp = stamp(app, id);
     let checked = visit(app, access, |db| {
@@ -53,9 +53,10 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, Maintena
         stamp,
         mismatches: count_mismatches(&report),
         findings: first_findings(&report),
-        at: app.clock.now(),
+        at: app.ports.clock.now(),
     };
     let stored = app
+        .stores
         .directory
         .database()
         .write(Origin::system(), move |work| {
@@ -68,13 +69,14 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, Maintena
 /// Records that a tenant's file could not be checked, with the reason. Not recorded while the
 /// process is stopping.
 fn record_unchecked(app: &App, id: TenantId, error: MaintenanceRefused) -> MaintenanceRefused {
-    if app.tasks.is_stopping() {
+    if app.stores.tasks.is_stopping() {
         return error;
     }
     tracing::warn!(target: "security", tenant_id = %id, error = %error,
         "tenant could not be checked");
     let reason = error.to_string();
     let stored = app
+        .stores
         .directory
         .database()
         .write(Origin::system(), move |work| {
@@ -111,7 +113,7 @@ pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
         integrity::audit_chain(view, &mut report)?;
         Ok::<_, StorageError>(report)
     };
-    let db = app.directory.database();
+    let db = app.stores.directory.database();
     let report = match db.read_within(READ_WITHIN, check).wait() {
         Err(error) if error.kind() == StorageErrorKind::Corrupt => corrupt_report(&error),
         Err(error) => {
@@ -163,7 +165,7 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let to_text = |error: StorageError| error.to_string();
     let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);
     for access in list_tenants(app)? {
-        if app.tasks.is_stopping() {
+        if app.stores.tasks.is_stopping() {
             return Err("the process is stopping".to_owned());
         }
         if is_unchanged(app, access.id(), now).map_err(to_text)? {
@@ -192,7 +194,7 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
 /// The sizes and modification times of a tenant's file and its WAL.
 fn stamp(app: &App, id: TenantId) -> String {
     use std::os::unix::fs::MetadataExt as _;
-    let path = app.provisioner.dir.tenant(id);
+    let path = app.stores.provisioner.dir.tenant(id);
     let of = |path: &Path| match std::fs::metadata(path) {
         Ok(found) => format!(
             "{} {}.{:09}",
@@ -206,7 +208,7 @@ fn stamp(app: &App, id: TenantId) -> String {
 }
 
 fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
-    let found = app.directory.read(move |view| {
+    let found = app.stores.directory.read(move |view| {
         Ok::<_, StorageError>((
             check_results::find(view, id)?,
             check_results::is_unchecked(view, id)?,
@@ -222,15 +224,21 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
 
 /// Tenants whose last check found mismatches, with its result.
 pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
-    app.directory.read(check_results::list_wrong).wait()
+    app.stores.directory.read(check_results::list_wrong).wait()
 }
 
 /// Tenants whose files could not be checked at the last attempt, with the reason.
 pub fn list_unchecked(app: &App) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
-    app.directory.read(check_results::list_unchecked).wait()
+    app.stores
+        .directory
+        .read(check_results::list_unchecked)
+        .wait()
 }
 
 /// The result of the last check of the landlord's file.
 pub fn find_landlord_check(app: &App) -> Result<LandlordChecked, StorageError> {
-    app.directory.read(check_results::find_landlord).wait()
+    app.stores
+        .directory
+        .read(check_results::find_landlord)
+        .wait()
 }

@@ -33,7 +33,11 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
     if !app.config.exchange_rates.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published_rates::find_fetch).wait()?;
+    let state = app
+        .stores
+        .directory
+        .read(published_rates::find_fetch)
+        .wait()?;
     Ok(Some(state.map_or(now, |state| due_at(app, state, now))))
 }
 
@@ -57,7 +61,11 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     if !settings.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published_rates::find_fetch).wait()?;
+    let state = app
+        .stores
+        .directory
+        .read(published_rates::find_fetch)
+        .wait()?;
     if let Some(next_at) = state
         .map(|state| due_at(app, state, now))
         .filter(|next_at| *next_at > now)
@@ -80,10 +88,10 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
             failures
         }
     };
-    let pause = Duration::from_millis(pause_ms(failures, every_ms, app.entropy.as_ref()));
+    let pause = Duration::from_millis(pause_ms(failures, every_ms, app.ports.entropy.as_ref()));
     let next_at = now.plus(pause);
     let state = FetchState { next_at, failures };
-    let database = app.directory.database();
+    let database = app.stores.directory.database();
     database
         .write(Origin::system(), move |work| {
             published_rates::set_fetch(work, state)
@@ -114,11 +122,13 @@ fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     } else {
         Reach::Public
     };
-    let answer = app
-        .outbound
-        .call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
+    let answer =
+        app.ports
+            .outbound
+            .call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
     let publication = ecb::parse_xml(&answer.body)?;
     Ok(app
+        .stores
         .published
         .import(Origin::system(), publication, Corrections::Compared)
         .wait()?)

@@ -50,8 +50,8 @@ impl Prune {
 /// # Errors
 /// [`MaintenanceRefused::ClockSuspect`] when the clock is not trusted.
 pub fn trusted_now(app: &App) -> Result<Timestamp, MaintenanceRefused> {
-    let now = app.clock.now();
-    match app.clock_watch.observe()? {
+    let now = app.ports.clock.now();
+    match app.stores.clock_watch.observe()? {
         Some(suspicion) => Err(MaintenanceRefused::ClockSuspect(suspicion)),
         None => Ok(now),
     }
@@ -60,7 +60,7 @@ pub fn trusted_now(app: &App) -> Result<Timestamp, MaintenanceRefused> {
 /// The instant of a run. A dry run accepts a suspect clock.
 fn instant(app: &App, prune: Prune) -> Result<Timestamp, MaintenanceRefused> {
     if prune.dry_run {
-        Ok(app.clock.now())
+        Ok(app.ports.clock.now())
     } else {
         trusted_now(app)
     }
@@ -122,14 +122,14 @@ pub fn prune_tenant_now(
         }
         Ok(prune_now::prune(db, origin, kinds)?)
     });
-    app.shares.refresh_now(access.id());
+    app.limits.shares.refresh_now(access.id());
     pruned
 }
 
 /// The newest entry of the landlord's audit trail. Read before a run writes anything itself, so
 /// that the run deletes the rows that a count reported. Blocks.
 pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
-    app.directory.read(audit::find_newest).wait()
+    app.stores.directory.read(audit::find_newest).wait()
 }
 
 /// Prunes the landlord's file now, or counts the due rows. With `newest`, audit entries after it
@@ -143,7 +143,7 @@ pub fn prune_landlord(
     let (now, keep, db) = (
         instant(app, prune)?,
         &app.config.retention,
-        app.directory.database(),
+        app.stores.directory.database(),
     );
     let cut_offs = landlord::retention::CutOffs {
         audit_log: retention::days_before(now, keep.audit_days),
@@ -171,7 +171,7 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
     let cut_offs = cut_offs(app, now);
     let (mut queued, mut skipped) = (0_usize, 0_usize);
     for access in list_tenants(app)? {
-        if app.tasks.is_stopping() {
+        if app.stores.tasks.is_stopping() {
             return Err("the process is stopping".to_owned());
         }
         match visit(app, &access, |db| queue_run(db, cut_offs)) {

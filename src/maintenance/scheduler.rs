@@ -44,8 +44,8 @@ pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Res
 /// The tasks that are due now. Blocks; writes only when the clock becomes suspect, once a day while
 /// it is trusted, and for a task without a stored run. After an error no task is run.
 pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>, StorageError> {
-    let suspicion = app.clock_watch.observe()?;
-    let now = app.clock.now();
+    let suspicion = app.stores.clock_watch.observe()?;
+    let now = app.ports.clock.now();
     let mut due = Vec::new();
     for task in tasks {
         let next = match task.when {
@@ -73,22 +73,24 @@ fn next_run(
     let is_plausible =
         |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
     if let Some(done) = app
+        .stores
         .tasks
         .find(task.name)?
         .filter(|done| is_plausible(done.up_to))
     {
         return Ok(recurrence.next_after(done.up_to));
     }
-    app.tasks.record(task.name, now, None)?;
+    app.stores.tasks.record(task.name, now, None)?;
     Ok(None)
 }
 
 /// Runs a task now, and stores that it ran.
 fn run_task(app: &Arc<App>, task: &Task) -> Result<(), String> {
-    let now = app.clock.now();
+    let now = app.ports.clock.now();
     tracing::info!(task = task.name, "task started");
     let done = (task.run)(app, now).and_then(|()| {
-        app.tasks
+        app.stores
+            .tasks
             .record(task.name, now, Some(now))
             .map_err(|error| error.to_string())
     });
@@ -119,7 +121,9 @@ impl Scheduler {
 
     /// As [`start`](Self::start), with other tasks.
     pub fn start_with(app: Arc<App>, tasks: &'static [Task]) -> SchedulerHandle {
-        app.liveness.scheduler_heartbeat(app.clock.as_ref());
+        app.observation
+            .liveness
+            .scheduler_heartbeat(app.ports.clock.as_ref());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(app, tasks, stopped));
         SchedulerHandle { stop, task }
@@ -188,13 +192,13 @@ async fn run(app: Arc<App>, tasks: &'static [Task], mut stop: oneshot::Receiver<
             }
         }
     }
-    app.tasks.stop();
+    app.stores.tasks.stop();
     stop_ticker(ticker).await;
     for (_, handle) in running.tasks.drain() {
         // The task has logged its result.
         let _ = handle.await;
     }
-    app.liveness.scheduler_stopped();
+    app.observation.liveness.scheduler_stopped();
 }
 
 /// Starts the due tasks. Only a completed step counts as a heartbeat.
@@ -209,7 +213,7 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], running: &mut Running) {
             return tracing::error!(error = %error, "due tasks could not be listed; none is run");
         }
     };
-    let now = app.clock.now();
+    let now = app.ports.clock.now();
     for task in due {
         if !running.is_busy(task, now).await {
             let app = app.clone();
@@ -219,7 +223,9 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], running: &mut Running) {
             );
         }
     }
-    app.liveness.scheduler_heartbeat(app.clock.as_ref());
+    app.observation
+        .liveness
+        .scheduler_heartbeat(app.ports.clock.as_ref());
 }
 
 /// Starts the ticker. Without it the loop runs at each `TICK_TIMEOUT`.

@@ -71,7 +71,7 @@ pub fn measure_tenant(app: &App, access: &TenantAccess) -> Result<DiskUsage, Mai
 }
 
 pub(super) fn list_tenants(app: &App) -> Result<Vec<TenantAccess>, String> {
-    let tenants = app.directory.read(commands::list_with_file).wait();
+    let tenants = app.stores.directory.read(commands::list_with_file).wait();
     tenants.map_err(|error| format!("the tenants could not be listed: {error}"))
 }
 
@@ -81,12 +81,12 @@ pub(super) fn visit<R>(
     access: &TenantAccess,
     action: impl FnOnce(&Database<Tenant>) -> Result<R, MaintenanceRefused>,
 ) -> Result<R, MaintenanceRefused> {
-    let was_open = app.registry.peek(access.id()).is_some();
-    let db = app.registry.open(access)?;
+    let was_open = app.stores.registry.peek(access.id()).is_some();
+    let db = app.stores.registry.open(access)?;
     let result = action(&db);
     drop(db);
     if !was_open {
-        app.registry.close_unused(access.id());
+        app.stores.registry.close_unused(access.id());
     }
     result
 }

@@ -47,7 +47,7 @@ pub async fn migrate(
     Body(migrate): Body<Migrate>,
 ) -> Result<Json<Value>, Problem> {
     let id = access(&landlord, &slug).await?.id();
-    let released = migrate.release && landlord.app.registry.release(id);
+    let released = migrate.release && landlord.app.stores.registry.release(id);
     if released {
         tracing::info!(tenant_id = %id, "tenant file released after two disk failures");
     }
@@ -67,6 +67,7 @@ pub async fn accept_loss(
     let accept = move |landlord: &Landlord| {
         Ok(landlord
             .app
+            .stores
             .provisioner
             .accept_loss(&landlord.origin, &parsed)?)
     };
@@ -123,6 +124,7 @@ async fn access(landlord: &Landlord, slug: &str) -> Result<TenantAccess, Problem
     let named = Slug::parse(slug).map_err(|_| not_found())?;
     let access = landlord
         .app
+        .stores
         .directory
         .tenant_of_slug(&named)
         .await?

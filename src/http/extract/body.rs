@@ -169,7 +169,7 @@ async fn share(parts: &Parts, length_max: Option<u64>, app: &App) -> Share {
     }
     let is_small = length_max.is_some_and(|length| length <= BODY_BYTES_FREE);
     let has_key = !is_small && matches!(principal(parts, app).await, Ok(Some(_)));
-    app.body_memory.share(has_key)
+    app.limits.body_memory.share(has_key)
 }
 
 /// Collects the whole body, unless it exceeds `limit` or its share cannot grow. The rest of a

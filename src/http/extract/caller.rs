@@ -60,9 +60,11 @@ pub(in crate::http) async fn principal_of(
             "the Authorization header is invalid; send Authorization: Bearer KEY",
         ));
     };
-    match app.directory.principal(key.trim()).await? {
+    match app.stores.directory.principal(key.trim()).await? {
         Some(principal) => {
-            app.directory.record_use(principal.key_id, app.clock.now());
+            app.stores
+                .directory
+                .record_use(principal.key_id, app.ports.clock.now());
             Ok(Some(principal))
         }
         None => Err(Problem::new(

@@ -174,7 +174,7 @@ impl<P: Permission> Shop<P> {
     {
         let check_room = self.room_check();
         let key = key.into();
-        let aging = match self.app().clock_watch.is_trusted() {
+        let aging = match self.app().stores.clock_watch.is_trusted() {
             true => KeyExpiry::Active,
             false => KeyExpiry::Suspended,
         };

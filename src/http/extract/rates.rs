@@ -13,7 +13,7 @@ use crate::tenant::currency::{self, Published, SoldIn};
 impl<P: Permission> Shop<P> {
     /// The current time, for a query that names none.
     pub fn now(&self) -> Timestamp {
-        self.app().clock.now()
+        self.app().ports.clock.now()
     }
 
     /// Returns the published rates that a sale may need: none when the shop sells only in its own
@@ -34,13 +34,16 @@ impl<P: Permission> Shop<P> {
     ) -> Result<Published, Problem> {
         let mut series = BTreeMap::new();
         for currency in currencies {
-            series.insert(currency, self.app().published.series(currency).await?);
+            series.insert(
+                currency,
+                self.app().stores.published.series(currency).await?,
+            );
         }
         Ok(Published::new(series))
     }
 
     async fn sold_in(&self) -> Result<Arc<SoldIn>, Problem> {
-        let (cache, id) = (self.app().sold_in.clone(), self.tenant_id());
+        let (cache, id) = (self.app().stores.sold_in.clone(), self.tenant_id());
         let ticket = match cache.get(&id) {
             CacheLookup::Hit(sold_in) => return Ok(sold_in),
             CacheLookup::Miss(ticket) => ticket,
@@ -55,7 +58,7 @@ impl<P: Permission> Shop<P> {
 
     /// Returns the cache invalidation to run when a change of the shop's currencies is on disk.
     pub fn forget_sold_in(&self) -> impl FnOnce() + Clone + Send + use<P> {
-        let (cache, id) = (self.app().sold_in.clone(), self.tenant_id());
+        let (cache, id) = (self.app().stores.sold_in.clone(), self.tenant_id());
         move || cache.invalidate(&id)
     }
 }

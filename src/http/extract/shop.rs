@@ -100,7 +100,7 @@ pub struct Shop<P> {
 
 /// Refuses a write when the free disk space is below the reserve.
 pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
-    if !app.space.is_short() {
+    if !app.limits.space.is_short() {
         return Ok(());
     }
     let detail = format!(
@@ -132,7 +132,7 @@ impl<P: Permission> Shop<P> {
             Actor::ApiKey(key) => Some(key),
             _ => None,
         };
-        if !self.app.log_lines.admits_key(kind, key) {
+        if !self.app.limits.log_lines.admits_key(kind, key) {
             return;
         }
         tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor,
@@ -205,7 +205,9 @@ impl<P: Permission> Shop<P> {
                 return Ok(());
             }
             require_room(&app)?;
-            growth.map_or(Ok(()), |growth| Ok(app.shares.require(id, growth)?))
+            growth.map_or(Ok(()), |growth| {
+                Ok(app.limits.shares.require(id, growth)?)
+            })
         }
     }
 
@@ -313,10 +315,10 @@ pub(in crate::http) async fn open(
     app: &Arc<App>,
     access: TenantAccess,
 ) -> Result<Database<Tenant>, Problem> {
-    if let Some(db) = app.registry.get(&access) {
+    if let Some(db) = app.stores.registry.get(&access) {
         return Ok(db);
     }
-    let gate = app.registry.gate(access.id());
+    let gate = app.stores.registry.gate(access.id());
     let _waiting = gate
         .waiters
         .try_acquire()
@@ -326,10 +328,10 @@ pub(in crate::http) async fn open(
         .acquire()
         .await
         .expect("the gate is never closed");
-    if let Some(db) = app.registry.get(&access) {
+    if let Some(db) = app.stores.registry.get(&access) {
         return Ok(db);
     }
-    let registry = app.registry.clone();
+    let registry = app.stores.registry.clone();
     let opened = tokio::task::spawn_blocking(move || registry.open(&access)).await;
     Ok(opened.map_err(|_| {
         Problem::new(
@@ -370,7 +372,7 @@ async fn resolve<P: Permission>(
             Some(_) => LineKind::TenantMismatch,
             None => LineKind::KeylessMismatch,
         };
-        if app.log_lines.admits_key(kind, key) {
+        if app.limits.log_lines.admits_key(kind, key) {
             tracing::warn!(target: "security", tenant_id = %chosen.id(),
                 named_tenant_id = %other.id(), path, "tenant mismatch");
         }
@@ -421,7 +423,7 @@ async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Probl
         .or_else(|| parts.headers.get(HOST)?.to_str().ok())
         .map(without_port);
     match host.map(HostName::parse) {
-        Some(Ok(host)) => Ok(app.directory.tenant_of_host(&host).await?),
+        Some(Ok(host)) => Ok(app.stores.directory.tenant_of_host(&host).await?),
         _ => Ok(None),
     }
 }
@@ -440,7 +442,7 @@ async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Pro
         return Ok(None);
     };
     let found = match value.to_str().ok().map(Slug::parse) {
-        Some(Ok(slug)) => app.directory.tenant_of_slug(&slug).await?,
+        Some(Ok(slug)) => app.stores.directory.tenant_of_slug(&slug).await?,
         _ => None,
     };
     let not_found = || {

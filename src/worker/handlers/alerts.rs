@@ -31,9 +31,9 @@ pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobErro
     let body = body(&alert, &shop(outbound_job)?);
     let id = format!("msg_{}", outbound_job.job_id);
     match webhook.send(
-        outbound_job.app.outbound.as_ref(),
+        outbound_job.app.ports.outbound.as_ref(),
         &id,
-        outbound_job.app.clock.now(),
+        outbound_job.app.ports.clock.now(),
         body,
         outbound_job.remaining(),
     ) {

@@ -352,7 +352,7 @@ async fn trusts_clock_that_came_back_at_next_start() {
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     let running = app.app();
-    blocking(|| running.registry.write_checkpoints()).expect("written");
+    blocking(|| running.stores.registry.write_checkpoints()).expect("written");
     drop(running);
     app.clock().set(right);
     night(&app);
@@ -384,7 +384,7 @@ async fn shows_suspicion_and_degrades_nothing() {
     };
     let look = || {
         let running = app.app();
-        blocking(|| running.clock_watch.observe()).expect("looked at");
+        blocking(|| running.stores.clock_watch.observe()).expect("looked at");
     };
     assert_eq!(gauge().await, "tillbox_clock_trusted 0", "not checked yet");
     look();

@@ -53,7 +53,7 @@ impl TwoShops {
             assert_eq!(list.json()["data"][0]["sku"], "A");
         }
         self.intact.product("B", 200).await;
-        let unavailable = self.app.app().registry.list_unavailable();
+        let unavailable = self.app.app().stores.registry.list_unavailable();
         assert_eq!(unavailable.len(), 1, "{unavailable:?}");
         assert_eq!(unavailable[0].0, self.broken.id);
     }
@@ -371,7 +371,7 @@ async fn acknowledges_nothing_into_removed_or_replaced_file() {
     fs::remove_file(shop.path()).expect("removed");
     product("B").send().await.refused(503, "tenant_unavailable");
     product("B").send().await.refused(503, "tenant_unavailable");
-    assert_eq!(app.app().registry.list_unavailable().len(), 1);
+    assert_eq!(app.app().stores.registry.list_unavailable().len(), 1);
     fs::write(shop.path(), &bytes).expect("restored");
     product("C").send().await.expect(201);
     let newer = shop.path().with_extension("new");
@@ -457,7 +457,7 @@ async fn sells_again_when_file_is_restored_without_restart() {
     fs::write(shop.path(), &bytes).expect("restored");
     let list = shop.get("/v1/catalog/products").send().await.expect(200);
     assert_eq!(list.json()["data"][0]["sku"], "A");
-    assert!(app.app().registry.list_unavailable().is_empty());
+    assert!(app.app().stores.registry.list_unavailable().is_empty());
 }
 
 /// A reading connection is opened by the file's name on demand. By then another file may have that
@@ -469,7 +469,7 @@ async fn reads_nothing_from_replaced_file() {
     broken.product("MINE", 100).await;
     intact.product("THEIRS", 100).await;
     // Open, but not read yet.
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| {
         [broken.id, intact.id]
             .into_iter()

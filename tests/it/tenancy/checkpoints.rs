@@ -282,9 +282,10 @@ async fn writes_checkpoints_only_after_writes() {
     let tea = shop.stocked("TEA", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     let checkpoints = || app.landlord_rows("SELECT ledger_seq FROM tenant_checkpoint");
-    let commits = || app.app().directory.database().stats().commits();
-    let write =
-        || crate::support::blocking(|| app.app().registry.write_checkpoints()).expect("written");
+    let commits = || app.app().stores.directory.database().stats().commits();
+    let write = || {
+        crate::support::blocking(|| app.app().stores.registry.write_checkpoints()).expect("written")
+    };
     write();
     assert_eq!(checkpoints(), ["1"]);
     let before = commits();

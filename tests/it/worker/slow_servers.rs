@@ -73,7 +73,10 @@ async fn frees_slots_when_mail_server_drips() {
     assert_eq!(errors, [said]);
     let process = app.app();
     assert_eq!(
-        process.liveness.queue(process.clock.as_ref()),
+        process
+            .observation
+            .liveness
+            .queue(process.ports.clock.as_ref()),
         Ok(()),
         "nothing hangs"
     );

@@ -176,7 +176,7 @@ fn sweep_tenant(
     queue: Option<Queue>,
     after: i64,
 ) -> Result<Swept, Problem> {
-    let db = landlord.app.registry.open(access)?;
+    let db = landlord.app.stores.registry.open(access)?;
     let swept = db.write(landlord.origin.clone(), move |work| {
         jobs::sweep_discarded(work, sweep, queue, after)
     });
@@ -189,6 +189,7 @@ fn sweep_tenant(
         let (id, details) = (access.id(), json!({"queue": queue, "jobs": swept.changed}));
         let recorded = landlord
             .app
+            .stores
             .directory
             .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(

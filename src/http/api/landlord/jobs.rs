@@ -380,6 +380,7 @@ fn record_in_audit_log(
     let details = json!({"queue": job.queue, "kind": job.kind});
     let recorded = landlord
         .app
+        .stores
         .directory
         .change(landlord.origin.clone(), move |work| {
             commands::record_jobs_audit(work, &action, &subject, tenant, details.clone())

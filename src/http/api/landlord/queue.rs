@@ -67,6 +67,7 @@ impl QueueView {
             .find(queue.as_str())
             .expect("every queue has its settings");
         let paused_for_all = app
+            .stores
             .pauses
             .list()
             .into_iter()
@@ -74,6 +75,7 @@ impl QueueView {
             .map(|(_, at)| at);
         let paused_for_tenant = tenant.and_then(|tenant| {
             let paused = app
+                .stores
                 .pauses
                 .list_tenants(queue)
                 .into_iter()
@@ -87,6 +89,7 @@ impl QueueView {
             paused: paused_at.is_some(),
             paused_at,
             under_way: app
+                .stores
                 .pauses
                 .count_under_way(queue, tenant.map(TenantAccess::id)),
             workers: settings.workers,
@@ -271,7 +274,11 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
             oldest_ready_at: oldest.get(queue).copied(),
         });
     }
-    let last_hour = app.job_stats.snapshot(app.clock.now()).kinds;
+    let last_hour = app
+        .observation
+        .job_stats
+        .snapshot(app.ports.clock.now())
+        .kinds;
     Ok(StatsView {
         queues,
         last_hour: last_hour.into_iter().map(KindView::from).collect(),
@@ -286,9 +293,9 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
 /// Lists the tenants for which a queue is paused individually. Blocks.
 fn paused_tenants(app: &App, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
     let mut paused = Vec::new();
-    for (id, paused_at) in app.pauses.list_tenants(queue) {
+    for (id, paused_at) in app.stores.pauses.list_tenants(queue) {
         // A tenant that was deleted meanwhile is left out.
-        if let Some(access) = app.directory.tenant_of_id(id).wait()? {
+        if let Some(access) = app.stores.directory.tenant_of_id(id).wait()? {
             let tenant = access.slug().clone();
             paused.push(PausedTenantView { tenant, paused_at });
         }
@@ -325,6 +332,7 @@ async fn pause_queue(
     let id = tenant.as_ref().map(TenantAccess::id);
     landlord
         .app
+        .stores
         .pauses
         .pause(landlord.origin, queue, id)
         .await?;
@@ -347,6 +355,7 @@ async fn resume_queue(
     let id = tenant.as_ref().map(TenantAccess::id);
     landlord
         .app
+        .stores
         .pauses
         .resume(landlord.origin, queue, id)
         .await?;
@@ -373,7 +382,7 @@ async fn release_jobs(
 
 /// Releases jobs in small transactions, so that sales continue meanwhile. Blocks.
 fn release(landlord: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Problem> {
-    let db = landlord.app.registry.open(access)?;
+    let db = landlord.app.stores.registry.open(access)?;
     let (mut released, mut superseded) = (0, 0);
     loop {
         let batch = db
@@ -392,6 +401,7 @@ fn release(landlord: &Landlord, access: &TenantAccess) -> Result<ReleasedView, P
         );
         let recorded = landlord
             .app
+            .stores
             .directory
             .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(

@@ -168,7 +168,7 @@ fn prune_by_age(
     // Read first, because the confirmation and the end of a suspicion are entries themselves.
     let newest = retention::newest_in_landlord(app)?;
     if call.clock_is_right {
-        app.clock_watch.confirm(landlord.origin.clone())?;
+        app.stores.clock_watch.confirm(landlord.origin.clone())?;
     }
     if !prune.dry_run {
         // Checked before anything is opened, to refuse the whole call.
@@ -353,7 +353,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         stripe_events_days: keep.stripe_events_days,
         timezone: keep.timezone.clone(),
         tasks: tasks::list_tasks(app)?.into_iter().map(task).collect(),
-        clock_suspicion: app.clock_watch.observe()?,
+        clock_suspicion: app.stores.clock_watch.observe()?,
         mismatches: wrong.collect(),
         unchecked: landlord_unchecked.into_iter().chain(unchecked).collect(),
     })

@@ -31,7 +31,7 @@ pub struct CursorParams {
 pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let slug = super::tenants::slug_in_path(app, text).await?;
-    let found = app.directory.tenant_of_slug(&slug).await?;
+    let found = app.stores.directory.tenant_of_slug(&slug).await?;
     let access = found.ok_or_else(|| DirectoryRefused::TenantNotFound(text.to_owned()))?;
     match access.status() {
         TenantStatus::Active | TenantStatus::Suspended => Ok(Some(access)),
@@ -61,6 +61,7 @@ impl TenantBatch {
         }
         let fetch = WALK_TENANTS_MAX + 1;
         let read = app
+            .stores
             .directory
             .read(move |view| commands::list_with_file_from(view, position, fetch));
         let mut batch = read.wait()?;
@@ -91,6 +92,7 @@ impl TenantBatch {
         read: impl FnOnce(&Database<Tenant>) -> Result<R, Problem>,
     ) -> Result<Option<R>, Problem> {
         let result = app
+            .stores
             .registry
             .open(access)
             .map_err(Problem::from)
@@ -151,17 +153,18 @@ pub fn tenant_of_job(
 ) -> Result<(TenantAccess, Database<Tenant>), Problem> {
     let has = |db: &Database<Tenant>| db.read(move |view| jobs::has_job(view, id)).wait();
     if let Some(access) = named {
-        let db = app.registry.open(&access)?;
+        let db = app.stores.registry.open(&access)?;
         return if has(&db)? {
             Ok((access, db))
         } else {
             Err(JobRefused::NotFound.into())
         };
     }
-    let mut tenants = app.directory.read(commands::list_with_file).wait()?;
-    tenants.sort_by_key(|access| app.registry.peek(access.id()).is_none());
+    let mut tenants = app.stores.directory.read(commands::list_with_file).wait()?;
+    tenants.sort_by_key(|access| app.stores.registry.peek(access.id()).is_none());
     for access in tenants {
         let found = app
+            .stores
             .registry
             .open(&access)
             .ok()

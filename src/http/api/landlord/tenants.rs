@@ -139,7 +139,7 @@ impl FromBody for CreateTenant {
 /// Returns the slug of the tenant that a path names, by slug or id. Any other text names no tenant.
 pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem> {
     if let Ok(id) = TenantId::parse(text)
-        && let Some(tenant) = app.directory.tenant_of_id(id).await?
+        && let Some(tenant) = app.stores.directory.tenant_of_id(id).await?
     {
         return Ok(tenant.slug().clone());
     }
@@ -173,7 +173,7 @@ async fn list_tenants(
     landlord: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TenantView>>, Problem> {
-    let directory = &landlord.app.directory;
+    let directory = &landlord.app.stores.directory;
     let tenants: Result<_, Problem> = directory
         .read(move |view| Ok(commands::list_tenants(view, page)?))
         .await;
@@ -189,7 +189,7 @@ async fn get_tenant(
     PathText(slug): PathText<String>,
 ) -> Result<Json<ShownTenantView>, Problem> {
     let slug = slug_in_path(&landlord.app, &slug).await?;
-    let directory = &landlord.app.directory;
+    let directory = &landlord.app.stores.directory;
     let access = directory.tenant_of_slug(&slug).await?;
     let tenant: Result<_, Problem> = directory
         .read(move |view| Ok(commands::show_tenant(view, slug.as_str())?))
@@ -226,8 +226,8 @@ fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
             Err(kind) => (Some(usage.free_bytes), None, Some(kind.to_string())),
         },
     };
-    let usage = app.shares.refresh_now(id);
-    let (file_bytes, wal_bytes) = app.shares.measure(id);
+    let usage = app.limits.shares.refresh_now(id);
+    let (file_bytes, wal_bytes) = app.limits.shares.measure(id);
     DiskView {
         used_bytes: file_bytes + wal_bytes,
         share_bytes: usage.map(|usage| usage.share),
@@ -248,12 +248,16 @@ async fn delete_tenant(
 ) -> Result<StatusCode, Problem> {
     let slug = slug_in_path(&landlord.app, &slug).await?;
     let delete = move |landlord: &Landlord| {
-        let found = landlord.app.directory.tenant_of_slug(&slug).wait()?;
-        landlord.app.provisioner.delete(&landlord.origin, &slug)?;
+        let found = landlord.app.stores.directory.tenant_of_slug(&slug).wait()?;
+        landlord
+            .app
+            .stores
+            .provisioner
+            .delete(&landlord.origin, &slug)?;
         if let Some(access) = found {
-            landlord.app.pauses.forget(access.id());
-            landlord.app.job_stats.forget(access.id());
-            landlord.app.shares.forget(access.id());
+            landlord.app.stores.pauses.forget(access.id());
+            landlord.app.observation.job_stats.forget(access.id());
+            landlord.app.limits.shares.forget(access.id());
         }
         Ok(())
     };
@@ -289,9 +293,13 @@ async fn set_suspended(
     suspended: bool,
 ) -> Result<Json<TenantView>, Problem> {
     let slug = slug_in_path(&landlord.app, &slug).await?;
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
-    });
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
+        });
     Ok(Json(change.await?.into()))
 }
 
@@ -324,8 +332,12 @@ async fn add_domain(
     Body(AddDomain(host)): Body<AddDomain>,
 ) -> Result<Json<TenantView>, Problem> {
     let slug = slug_in_path(&landlord.app, &slug).await?;
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
-    });
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
+        });
     Ok(Json(change.await?.into()))
 }
