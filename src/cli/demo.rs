@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::failure::Failure;
-use crate::app::App;
+use crate::app::{App, Ports, Stores};
 use crate::primitives::quantity::QuantityDelta;
 use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
@@ -94,7 +94,7 @@ pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
         .map_err(failed)?;
     let (access, key) = match found {
         Some(access) => {
-            let key = load_or_create_key(app, &access, &path)?;
+            let key = load_or_create_key(&app.stores, &app.ports, &access, &path)?;
             (access, key)
         }
         None => {
@@ -221,15 +221,15 @@ fn panic_on_refusal(refused: &dyn std::error::Error) -> ! {
 }
 
 /// Loads the key from the file if it is still valid for the demo shop, else creates a new one.
-fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
+fn load_or_create_key(
+    stores: &Stores,
+    ports: &Ports,
+    access: &TenantAccess,
+    path: &Path,
+) -> Result<String, Failure> {
     if let Ok(stored) = fs::read_to_string(path) {
         let stored = stored.trim();
-        let principal = app
-            .stores
-            .directory
-            .principal(stored)
-            .wait()
-            .map_err(failed)?;
+        let principal = stores.directory.principal(stored).wait().map_err(failed)?;
         if principal
             .and_then(|principal| principal.access)
             .is_some_and(|owner| owner.id() == access.id())
@@ -237,9 +237,9 @@ fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<S
             return Ok(stored.to_owned());
         }
     }
-    let key = keys::generate(app.ports.entropy.as_ref());
+    let key = keys::generate(ports.entropy.as_ref());
     let (id, stored) = (access.id(), key.clone());
-    let change = app.stores.directory.change(Origin::system(), move |work| {
+    let change = stores.directory.change(Origin::system(), move |work| {
         let name = Name::parse("demo key").expect("a good name");
         commands::insert_key(work, Some(id), &name, Scopes::all_of_a_tenant(), &stored)
     });

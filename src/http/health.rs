@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::extract::Landlord;
 use super::problem::{OwnBody, Problem};
-use crate::app::App;
+use crate::app::{App, Limits, Observation, Stores};
 use crate::landlord::ClockSuspicion;
 use crate::observe::liveness::Probe;
 use crate::primitives::id::TenantId;
@@ -146,10 +146,10 @@ async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
 
 async fn examine(app: &App, with_details: bool) -> Health {
     let now = app.ports.clock.now();
-    let probe = probe(app, now).await;
-    let unavailable = list_unavailable(app).await;
+    let probe = probe(&app.stores, &app.observation, now).await;
+    let unavailable = list_unavailable(&app.stores).await;
     let limited = if with_details {
-        list_limited(app).await
+        list_limited(&app.stores, &app.limits).await
     } else {
         Vec::new()
     };
@@ -227,28 +227,26 @@ fn describe_suspicion(suspicion: &ClockSuspicion) -> String {
 }
 
 /// Returns the last probe of the landlord's file, or probes again when it is too old.
-async fn probe(app: &App, now: Timestamp) -> Probe {
-    let mut last = app.observation.liveness.last_probe().lock().await;
+async fn probe(stores: &Stores, observation: &Observation, now: Timestamp) -> Probe {
+    let mut last = observation.liveness.last_probe().lock().await;
     match &*last {
         Some(found) if found.is_fresh(now) => found.clone(),
         _ => {
-            let fault = probe_landlord(app).await;
+            let fault = probe_landlord(stores).await;
             last.insert(Probe { at: now, fault }).clone()
         }
     }
 }
 
 /// Writes to the landlord's file, on disk, and reads it back. Returns the fault, if any.
-async fn probe_landlord(app: &App) -> Option<String> {
+async fn probe_landlord(stores: &Stores) -> Option<String> {
     let written_and_read = async {
-        let written = app
-            .stores
+        let written = stores
             .directory
             .database()
             .write(Origin::system(), probe::heartbeat)
             .await?;
-        let read = app
-            .stores
+        let read = stores
             .directory
             .database()
             .read(probe::find_last_heartbeat)
@@ -264,10 +262,10 @@ async fn probe_landlord(app: &App) -> Option<String> {
 }
 
 /// Lists the tenants whose files cannot be used, without those that were deleted meanwhile.
-async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
+async fn list_unavailable(stores: &Stores) -> Vec<UnavailableTenant> {
     let mut unavailable = Vec::new();
-    for (tenant_id, kind) in app.stores.registry.list_unavailable() {
-        if let Ok(Some(access)) = app.stores.directory.tenant_of_id(tenant_id).await
+    for (tenant_id, kind) in stores.registry.list_unavailable() {
+        if let Ok(Some(access)) = stores.directory.tenant_of_id(tenant_id).await
             && matches!(
                 access.status(),
                 TenantStatus::Active | TenantStatus::Suspended
@@ -284,10 +282,10 @@ async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
 }
 
 /// Lists the tenants whose growth is refused.
-async fn list_limited(app: &App) -> Vec<LimitedTenant> {
+async fn list_limited(stores: &Stores, limits: &Limits) -> Vec<LimitedTenant> {
     let mut tenants = Vec::new();
-    for limited in app.limits.shares.list_limited() {
-        if let Ok(Some(access)) = app.stores.directory.tenant_of_id(limited.tenant_id).await {
+    for limited in limits.shares.list_limited() {
+        if let Ok(Some(access)) = stores.directory.tenant_of_id(limited.tenant_id).await {
             tenants.push(LimitedTenant {
                 tenant_id: limited.tenant_id,
                 slug: access.slug().clone(),

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use crate::app::App;
+use crate::app::{App, Observation, Ports};
 use crate::observe::telemetry::process::{self, float, seconds};
 use crate::observe::telemetry::{self, MetricsText};
 use crate::platform::queue::{Queue, State as JobState};
@@ -116,15 +116,15 @@ fn render(app: &App) -> String {
         "tillbox_queue_heartbeat_timestamp_seconds",
         seconds(beat_ms),
     );
-    put_queues(&mut sheet, app);
+    put_queues(&mut sheet, &app.ports, &app.observation);
     process::put(&mut sheet, app.observation.started_at.as_millis());
     sheet.into_text() + &telemetry::render()
 }
 
 /// Writes the queue depths. Each queue and state has its sample, so that an empty one reports 0.
-fn put_queues(sheet: &mut MetricsText, app: &App) {
-    let now = app.ports.clock.now();
-    let depths = app.observation.job_stats.snapshot(now).depths;
+fn put_queues(sheet: &mut MetricsText, ports: &Ports, observation: &Observation) {
+    let now = ports.clock.now();
+    let depths = observation.job_stats.snapshot(now).depths;
     let jobs = |queue: Queue, state: Option<JobState>| -> i64 {
         let same =
             |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
@@ -140,7 +140,7 @@ fn put_queues(sheet: &mut MetricsText, app: &App) {
     };
     sheet.put_each("tillbox_queue_jobs", Queue::ALL.iter().flat_map(of_queue));
     let age = |due: Timestamp| (now.as_millis() - due.as_millis()).max(0);
-    let ages = app.observation.liveness.oldest_of_queues();
+    let ages = observation.liveness.oldest_of_queues();
     let ages = ages.map(|(queue, due)| (format!("queue=\"{queue}\""), seconds(due.map_or(0, age))));
     sheet.put_each("tillbox_queue_oldest_ready_age_seconds", ages);
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::config::Span;
 use crate::landlord::published_rates::{
     self, Corrections, FetchState, ImportRefused, ImportedRates,
 };
@@ -30,7 +31,8 @@ enum FetchError {
 /// The instant of the next fetch: the stored one, or now; `None` when fetching is disabled. Blocks;
 /// writes nothing.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
-    if !app.config.exchange_rates.fetch {
+    let settings = &app.config.exchange_rates;
+    if !settings.fetch {
         return Ok(None);
     }
     let state = app
@@ -38,15 +40,15 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
         .directory
         .read(published_rates::find_fetch)
         .wait()?;
-    Ok(Some(state.map_or(now, |state| due_at(app, state, now))))
+    Ok(Some(
+        state.map_or(now, |state| due_at(settings.every, state, now)),
+    ))
 }
 
 /// The due instant by the stored state. An instant that lies further ahead than any pause was
 /// stored while the clock was ahead, or with a longer interval: then the fetch is due now.
-fn due_at(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
-    let latest = now.plus(Duration::from_millis(
-        app.config.exchange_rates.every.as_millis(),
-    ));
+fn due_at(every: Span, state: FetchState, now: Timestamp) -> Timestamp {
+    let latest = now.plus(Duration::from_millis(every.as_millis()));
     if state.next_at <= latest {
         state.next_at
     } else {
@@ -67,7 +69,7 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
         .read(published_rates::find_fetch)
         .wait()?;
     if let Some(next_at) = state
-        .map(|state| due_at(app, state, now))
+        .map(|state| due_at(settings.every, state, now))
         .filter(|next_at| *next_at > now)
     {
         return Ok(Some(next_at));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::shared::Shared;
-use crate::app::App;
+use crate::app::{Ports, Stores};
 use crate::maintenance;
 use crate::observe::job_stats::Count;
 use crate::platform::{epoch, queue};
@@ -82,7 +82,7 @@ fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
     return_known(shared, id, &db);
     expire_overdue(shared, id, &db);
     let next = index_work(shared, id, &db);
-    warn_of_currencies(&shared.app, access, &db);
+    warn_of_currencies(&shared.app.stores, &shared.app.ports, access, &db);
     shared.app.limits.shares.refresh(id);
     drop(db);
     let soon = shared
@@ -135,17 +135,22 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
         return_known(shared, tenant, &db);
         index_work(shared, tenant, &db);
-        warn_of_currencies(&shared.app, &access, &db);
+        warn_of_currencies(&shared.app.stores, &shared.app.ports, &access, &db);
     }
 }
 
 /// Warns the operator when a tenant's products cannot be sold, before its customers find out: a
 /// newer program may have stricter rules, or exchange rates may have expired.
-fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
+fn warn_of_currencies(
+    stores: &Stores,
+    ports: &Ports,
+    access: &TenantAccess,
+    db: &Database<Tenant>,
+) {
     if access.status() != TenantStatus::Active {
         return;
     }
-    match unsellable(app, db) {
+    match unsellable(stores, ports, db) {
         Ok(reasons) if reasons.is_empty() => {}
         Ok(reasons) => {
             let (tenant_id, tenant, reasons) = (access.id(), access.slug(), reasons.join("; "));
@@ -161,14 +166,18 @@ fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
     }
 }
 
-fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageError> {
+fn unsellable(
+    stores: &Stores,
+    ports: &Ports,
+    db: &Database<Tenant>,
+) -> Result<Vec<String>, StorageError> {
     let currencies = db.read_long(currency::list_currencies_of_products).wait()?;
     let mut series = BTreeMap::new();
     // A tenant with one currency needs no rates.
     for currency in currencies.iter().filter(|_| currencies.len() > 1) {
-        series.insert(*currency, app.stores.published.series(*currency).wait()?);
+        series.insert(*currency, stores.published.series(*currency).wait()?);
     }
-    let (published, now) = (Published::new(series), app.ports.clock.now());
+    let (published, now) = (Published::new(series), ports.clock.now());
     db.read(move |view| currency::list_unsellable(view, &published, &currencies, now))
         .wait()
 }
@@ -200,7 +209,7 @@ fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     if !app.stores.clock_watch.is_trusted() {
         return;
     }
-    let cut_offs = maintenance::retention::cut_offs(app, app.ports.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app.config.retention, app.ports.clock.now());
     for _ in 0..KEYLESS_BATCHES_PER_SWEEP {
         let found = db
             .read(move |view| retention::has_keyless(view, &cut_offs))

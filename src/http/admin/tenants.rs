@@ -106,17 +106,23 @@ pub async fn check_integrity(
     Body(Check(slug)): Body<Check>,
 ) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
-        let check = |landlord: &Landlord| Ok(integrity::check_landlord(&landlord.app)?);
+        let check = |landlord: &Landlord| Ok(integrity::check_landlord(&landlord.app.stores)?);
         return landlord.blocking(check).await.map(Json);
     };
     let access = access(&landlord, slug.as_str()).await?;
-    let check = move |landlord: &Landlord| Ok(integrity::check_tenant(&landlord.app, &access)?);
+    let check = move |landlord: &Landlord| {
+        Ok(integrity::check_tenant(
+            &landlord.app.stores,
+            &landlord.app.ports,
+            &access,
+        )?)
+    };
     landlord.blocking(check).await.map(Json)
 }
 
 /// Opens the file of an active or suspended tenant.
 pub(super) async fn open(landlord: &Landlord, slug: &str) -> Result<Database<Tenant>, Problem> {
-    open_shop(&landlord.app, access(landlord, slug).await?).await
+    open_shop(&landlord.app.stores, access(landlord, slug).await?).await
 }
 
 async fn access(landlord: &Landlord, slug: &str) -> Result<TenantAccess, Problem> {

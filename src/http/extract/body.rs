@@ -168,7 +168,8 @@ async fn share(parts: &Parts, length_max: Option<u64>, app: &App) -> Share {
         return Share::unlimited();
     }
     let is_small = length_max.is_some_and(|length| length <= BODY_BYTES_FREE);
-    let has_key = !is_small && matches!(principal(parts, app).await, Ok(Some(_)));
+    let has_key =
+        !is_small && matches!(principal(parts, &app.stores, &app.ports).await, Ok(Some(_)));
     app.limits.body_memory.share(has_key)
 }
 

@@ -10,8 +10,8 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::caller::{Local, principal, request_id};
-use crate::app::App;
-use crate::config::Server;
+use crate::app::{App, Limits, Stores};
+use crate::config::{ByteSize, Server};
 use crate::http::client_address::{client_address, peer_address};
 use crate::http::limit;
 use crate::http::problem::Problem;
@@ -99,14 +99,13 @@ pub struct Shop<P> {
 }
 
 /// Refuses a write when the free disk space is below the reserve.
-pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
-    if !app.limits.space.is_short() {
+pub(in crate::http) fn require_room(limits: &Limits, reserve: ByteSize) -> Result<(), Problem> {
+    if !limits.space.is_short() {
         return Ok(());
     }
     let detail = format!(
-        "the free disk space is below the reserve of {}; nothing was written; free some space and \
-        try again with the same key; reading and cancelling still work",
-        app.config.storage.disk_reserve
+        "the free disk space is below the reserve of {reserve}; nothing was written; free some \
+        space and try again with the same key; reading and cancelling still work"
     );
     Err(Problem::new(Class::StorageFull, "storage_full", detail))
 }
@@ -204,7 +203,7 @@ impl<P: Permission> Shop<P> {
             if P::SPACE == DiskUse::Reserve {
                 return Ok(());
             }
-            require_room(&app)?;
+            require_room(&app.limits, app.config.storage.disk_reserve)?;
             growth.map_or(Ok(()), |growth| {
                 Ok(app.limits.shares.require(id, growth)?)
             })
@@ -225,12 +224,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let principal = principal(parts, app).await?;
-        let access = resolve::<P>(parts, app, principal.as_ref()).await?;
+        let principal = principal(parts, &app.stores, &app.ports).await?;
+        let access = resolve::<P>(parts, &app.stores, &app.limits, principal.as_ref()).await?;
         tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
         let is_local = parts.extensions.get::<Local>().is_some();
         if principal.is_none() && !is_local && !parts.method.is_safe() {
-            limit::charge_tenant(app, access.id())?;
+            limit::charge_tenant(&app.limits, access.id())?;
         }
         require_active(access.status())?;
         if let Some(principal) = &principal
@@ -250,10 +249,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             None => Actor::Storefront,
         };
         let tenant_id = access.id();
-        let db = open(app, access).await.map_err(|problem| match actor {
-            Actor::Operator => problem,
-            _ => problem.without_operator_details(),
-        })?;
+        let db = open(&app.stores, access)
+            .await
+            .map_err(|problem| match actor {
+                Actor::Operator => problem,
+                _ => problem.without_operator_details(),
+            })?;
         let origin = Origin {
             actor,
             request_id: request_id(parts),
@@ -312,13 +313,13 @@ fn require_active(status: TenantStatus) -> Result<(), Problem> {
 /// Opens a tenant's file: immediately when it is open already, otherwise on a blocking thread, of
 /// which each tenant uses one.
 pub(in crate::http) async fn open(
-    app: &Arc<App>,
+    stores: &Stores,
     access: TenantAccess,
 ) -> Result<Database<Tenant>, Problem> {
-    if let Some(db) = app.stores.registry.get(&access) {
+    if let Some(db) = stores.registry.get(&access) {
         return Ok(db);
     }
-    let gate = app.stores.registry.gate(access.id());
+    let gate = stores.registry.gate(access.id());
     let _waiting = gate
         .waiters
         .try_acquire()
@@ -328,10 +329,10 @@ pub(in crate::http) async fn open(
         .acquire()
         .await
         .expect("the gate is never closed");
-    if let Some(db) = app.stores.registry.get(&access) {
+    if let Some(db) = stores.registry.get(&access) {
         return Ok(db);
     }
-    let registry = app.stores.registry.clone();
+    let registry = stores.registry.clone();
     let opened = tokio::task::spawn_blocking(move || registry.open(&access)).await;
     Ok(opened.map_err(|_| {
         Problem::new(
@@ -346,11 +347,12 @@ pub(in crate::http) async fn open(
 /// a mismatch, which is logged as a security event.
 async fn resolve<P: Permission>(
     parts: &Parts,
-    app: &App,
+    stores: &Stores,
+    limits: &Limits,
     principal: Option<&Principal>,
 ) -> Result<TenantAccess, Problem> {
-    let of_host = of_host(parts, app).await?;
-    let of_header = of_header(parts, app).await?;
+    let of_host = of_host(parts, stores).await?;
+    let of_header = of_header(parts, stores).await?;
     let named = [&of_host, &of_header];
     let of_key = match principal {
         Some(principal) => Some(principal.access.as_ref().ok_or_else(landlord_key_refused)?),
@@ -372,7 +374,7 @@ async fn resolve<P: Permission>(
             Some(_) => LineKind::TenantMismatch,
             None => LineKind::KeylessMismatch,
         };
-        if app.limits.log_lines.admits_key(kind, key) {
+        if limits.log_lines.admits_key(kind, key) {
             tracing::warn!(target: "security", tenant_id = %chosen.id(),
                 named_tenant_id = %other.id(), path, "tenant mismatch");
         }
@@ -411,7 +413,7 @@ fn landlord_key_refused() -> Problem {
     )
 }
 
-async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+async fn of_host(parts: &Parts, stores: &Stores) -> Result<Option<TenantAccess>, Problem> {
     // The host of an absolute target has precedence over the header (RFC 9112 §3.2.2).
     let target = parts
         .extensions
@@ -423,7 +425,7 @@ async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Probl
         .or_else(|| parts.headers.get(HOST)?.to_str().ok())
         .map(without_port);
     match host.map(HostName::parse) {
-        Some(Ok(host)) => Ok(app.stores.directory.tenant_of_host(&host).await?),
+        Some(Ok(host)) => Ok(stores.directory.tenant_of_host(&host).await?),
         _ => Ok(None),
     }
 }
@@ -437,12 +439,12 @@ fn without_port(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+async fn of_header(parts: &Parts, stores: &Stores) -> Result<Option<TenantAccess>, Problem> {
     let Some(value) = parts.headers.get("x-tillbox-tenant") else {
         return Ok(None);
     };
     let found = match value.to_str().ok().map(Slug::parse) {
-        Some(Ok(slug)) => app.stores.directory.tenant_of_slug(&slug).await?,
+        Some(Ok(slug)) => stores.directory.tenant_of_slug(&slug).await?,
         _ => None,
     };
     let not_found = || {

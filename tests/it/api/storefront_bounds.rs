@@ -85,7 +85,7 @@ impl<'a> Buyer<'a> {
 /// Does the work of the sweep for an open tenant.
 fn sweep(shop: &TestShop) {
     let app = shop.app.app();
-    let cut_offs = maintenance::retention::cut_offs(&app, app.ports.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app.config.retention, app.ports.clock.now());
     shop.write(move |work| retention::delete_keyless(work, &cut_offs))
         .expect("deleted");
 }
@@ -383,7 +383,8 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
     let prune = |days: u32| {
         app.advance(days * DAY);
         let running = app.app();
-        let cut_offs = maintenance::retention::cut_offs(&running, running.ports.clock.now());
+        let cut_offs =
+            maintenance::retention::cut_offs(&running.config.retention, running.ports.clock.now());
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();

@@ -232,7 +232,7 @@ async fn create_tenant_key(
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_tenant(&command.scopes)?;
-    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
     create_key(landlord, Some(slug), command.name, scopes).await
 }
 
@@ -246,7 +246,7 @@ async fn list_tenant_keys(
     PathText(slug): PathText<String>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
     list_keys(landlord, page, Some(slug)).await
 }
 

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::jobs::parse_queue;
 use super::tenant_walk::{CursorParams, TenantBatch, named};
-use crate::app::App;
+use crate::app::{App, Stores};
 use crate::http::extract::{Landlord, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
 use crate::observe::job_stats::KindStats;
@@ -228,19 +228,19 @@ async fn queue_stats(
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<StatsQuery>,
 ) -> Result<Json<StatsView>, Problem> {
-    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, query.tenant.as_deref()).await?;
     let stats = landlord.blocking(move |landlord: &Landlord| count(&landlord.app, named, walk));
     stats.await.map(Json)
 }
 
 fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<StatsView, Problem> {
     let tenant = named.clone();
-    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
     let (mut tenant_count, mut unavailable) = (0, Vec::new());
     let mut depths: BTreeMap<(Queue, Option<State>), i64> = BTreeMap::new();
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
     for (_, access) in &tenants.batch {
-        let found = tenants.read_tenant(app, access, &mut unavailable, |db| {
+        let found = tenants.read_tenant(&app.stores, access, &mut unavailable, |db| {
             Ok(db
                 .read_within(Duration::from_millis(LONG_READ_MS), read_depths)
                 .wait()?)
@@ -263,7 +263,7 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
         let count = |state| depths.get(&(*queue, state)).copied().unwrap_or(0);
         queues.push(QueueStatsView {
             queue: QueueView::of(app, *queue, tenant.as_ref()),
-            paused_tenants: paused_tenants(app, *queue)?,
+            paused_tenants: paused_tenants(&app.stores, *queue)?,
             available: count(Some(State::Available)),
             scheduled: count(Some(State::Scheduled)),
             running: count(Some(State::Running)),
@@ -291,11 +291,11 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
 }
 
 /// Lists the tenants for which a queue is paused individually. Blocks.
-fn paused_tenants(app: &App, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
+fn paused_tenants(stores: &Stores, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
     let mut paused = Vec::new();
-    for (id, paused_at) in app.stores.pauses.list_tenants(queue) {
+    for (id, paused_at) in stores.pauses.list_tenants(queue) {
         // A tenant that was deleted meanwhile is left out.
-        if let Some(access) = app.stores.directory.tenant_of_id(id).wait()? {
+        if let Some(access) = stores.directory.tenant_of_id(id).wait()? {
             let tenant = access.slug().clone();
             paused.push(PausedTenantView { tenant, paused_at });
         }
@@ -328,7 +328,7 @@ async fn pause_queue(
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = queue_in_path(&name)?;
-    let tenant = named(&landlord.app, of.tenant.as_deref()).await?;
+    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
     let id = tenant.as_ref().map(TenantAccess::id);
     landlord
         .app
@@ -351,7 +351,7 @@ async fn resume_queue(
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = queue_in_path(&name)?;
-    let tenant = named(&landlord.app, of.tenant.as_deref()).await?;
+    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
     let id = tenant.as_ref().map(TenantAccess::id);
     landlord
         .app
@@ -372,7 +372,7 @@ async fn release_jobs(
     landlord: Landlord,
     QueryOf(query): QueryOf<ReleaseQuery>,
 ) -> Result<Json<ReleasedView>, Problem> {
-    let access = named(&landlord.app, Some(&query.tenant)).await?;
+    let access = named(&landlord.app.stores, Some(&query.tenant)).await?;
     let access = access.ok_or_else(|| DirectoryRefused::TenantNotFound(query.tenant))?;
     landlord
         .blocking(move |landlord: &Landlord| release(landlord, &access))
