@@ -98,7 +98,7 @@ pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
             (access, key)
         }
         None => {
-            let key = create(app, slug.clone())?;
+            let key = create(&app.stores, slug.clone())?;
             store_key(&path, &key)?;
             let access = app
                 .stores
@@ -128,15 +128,14 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 
 /// Creates tenant, settings and catalog in one step, so that an aborted start leaves no part of
 /// them.
-fn create(app: &App, slug: Slug) -> Result<String, Failure> {
+fn create(stores: &Stores, slug: Slug) -> Result<String, Failure> {
     let command = CreateTenant {
         slug,
         name: Name::parse("Demo shop").expect("a good name"),
         currency: Currency::parse("EUR").expect("a currency"),
         domains: Vec::new(),
     };
-    let created = app
-        .stores
+    let created = stores
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
             settings::seed(work, &command.name, command.currency)?;

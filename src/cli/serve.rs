@@ -19,6 +19,7 @@ use super::client::{Holder, Patience, acquire};
 use super::failure::{Exit, Failure};
 use super::signals::{self, Hangup, Signals};
 use super::{Global, alive, banner, demo, descriptors, output, socket};
+use crate::alerts::recipients::AlertRecipients;
 use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::wire::server::{ServerSettings, serve};
@@ -92,7 +93,7 @@ impl Serve {
             }
         };
         app.register_reloads();
-        log_alert_problems(&app, &app.config);
+        log_alert_problems(&app.alert_recipients, &app.config);
         if let Some(level) = log.level() {
             app.reloads.subscribe("logging.level", move |config| {
                 level
@@ -145,7 +146,7 @@ impl Serve {
                     let keys = reloaded.needs_restart.join(", ");
                     tracing::warn!(keys, "these changed keys take effect at the next start");
                 }
-                log_alert_problems(app, &config);
+                log_alert_problems(&app.alert_recipients, &config);
             }
             Err(failure) => {
                 let error = failure.whole();
@@ -211,8 +212,8 @@ impl Serve {
 }
 
 /// Logs problems that prevent alerts. The daemon runs nevertheless.
-fn log_alert_problems(app: &App, config: &Config) {
-    if let Some(missing) = app.alert_recipients.missing_key() {
+fn log_alert_problems(recipients: &AlertRecipients, config: &Config) {
+    if let Some(missing) = recipients.missing_key() {
         tracing::error!(error = %missing, "webhook alerts wait until a signing key is available");
     }
     for warning in config.warnings() {

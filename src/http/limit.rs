@@ -24,7 +24,7 @@ use super::client_address::{client_address, peer_address};
 use super::extract::{KnownPrincipal, Local, has_several_keys, principal_of};
 use super::problem::Problem;
 use super::wire::peer::Peer;
-use crate::app::{App, Limits};
+use crate::app::{App, Limits, Ports, Stores};
 use crate::config::Server;
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::rate_limit::{Caller, LineKind, Policy, Standing};
@@ -52,7 +52,8 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     if route.is_some_and(Policy::is_blind) {
         return None;
     }
-    let (presented, server) = (identify(app, request, patience).await, &app.config.server);
+    let presented = identify(&app.stores, &app.ports, request, patience).await;
+    let server = &app.config.server;
     let named = route.and_then(Policy::of_path);
     let (policy, key) = match presented {
         PresentedKey::Absent => (Policy::of_keyless(route, request.method().is_safe()), None),
@@ -75,15 +76,17 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
 }
 
 /// Looks up the key of a request and keeps it for the extractors.
-async fn identify(app: &App, request: &mut Request, patience: Duration) -> PresentedKey {
+async fn identify(
+    stores: &Stores,
+    ports: &Ports,
+    request: &mut Request,
+    patience: Duration,
+) -> PresentedKey {
     if has_several_keys(request.headers()) {
         return PresentedKey::Absent;
     }
-    let looked_up = tokio::time::timeout(
-        patience,
-        principal_of(request.headers(), &app.stores, &app.ports),
-    )
-    .await;
+    let looked_up =
+        tokio::time::timeout(patience, principal_of(request.headers(), stores, ports)).await;
     match looked_up {
         Ok(Ok(Some(principal))) => {
             let key = principal.key_id;

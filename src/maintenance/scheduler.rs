@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use crate::app::App;
+use crate::app::{App, Stores};
 pub use crate::maintenance::tasks::{TASKS, Task, When};
 use crate::primitives::limits::{TASK_AHEAD_MAX_MS, TASK_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
@@ -49,7 +49,7 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
     let mut due = Vec::new();
     for task in tasks {
         let next = match task.when {
-            When::Recurs(recurrence) => next_run(app, task, &recurrence(&app.config), now)?,
+            When::Recurs(recurrence) => next_run(&app.stores, task, &recurrence(&app.config), now)?,
             When::At(next_at) => next_at(app, now)?,
         };
         let is_held = task.deletes && suspicion.is_some();
@@ -62,7 +62,7 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
 
 /// The next recurrence of a task after its last run.
 fn next_run(
-    app: &App,
+    stores: &Stores,
     task: &Task,
     recurrence: &Recurrence,
     now: Timestamp,
@@ -72,15 +72,14 @@ fn next_run(
     // ignored, because the task would not be due again until then.
     let is_plausible =
         |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
-    if let Some(done) = app
-        .stores
+    if let Some(done) = stores
         .tasks
         .find(task.name)?
         .filter(|done| is_plausible(done.up_to))
     {
         return Ok(recurrence.next_after(done.up_to));
     }
-    app.stores.tasks.record(task.name, now, None)?;
+    stores.tasks.record(task.name, now, None)?;
     Ok(None)
 }
 

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::tenant_walk::{TenantBatch, named, tenant_of_job};
-use crate::app::App;
+use crate::app::{App, Stores};
 use crate::config::Queues;
 use crate::http::api::form::PageParams;
 use crate::http::api::redact::redacted;
@@ -220,18 +220,21 @@ async fn list_jobs(
 ) -> Result<Json<JobPageView>, Problem> {
     let filter = query.filter()?;
     let named = named(&landlord.app.stores, query.tenant.as_deref()).await?;
-    let page = landlord
-        .blocking(move |landlord: &Landlord| walk_jobs(&landlord.app, named, walk, &filter));
+    let page = landlord.blocking(move |landlord: &Landlord| {
+        let app = &landlord.app;
+        walk_jobs(&app.stores, &app.config.queue, named, walk, &filter)
+    });
     page.await.map(Json)
 }
 
 fn walk_jobs(
-    app: &App,
+    stores: &Stores,
+    queues: &Queues,
     named: Option<TenantAccess>,
     walk: WalkRequest,
     filter: &JobFilter,
 ) -> Result<JobPageView, Problem> {
-    let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(stores, named, walk.tenant_seq)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
         data,
@@ -255,7 +258,7 @@ fn walk_jobs(
             i64::MAX
         };
         let filter = filter.clone();
-        let found = tenants.read_tenant(&app.stores, access, &mut unavailable, |db| {
+        let found = tenants.read_tenant(stores, access, &mut unavailable, |db| {
             let within = Duration::from_millis(LONG_READ_MS);
             Ok(db
                 .read_within(within, move |view| {
@@ -269,7 +272,7 @@ fn walk_jobs(
         data.extend(
             lines
                 .into_iter()
-                .map(|line| JobLineView::of(&app.config.queue, access, line)),
+                .map(|line| JobLineView::of(queues, access, line)),
         );
         if let Some(next) = next {
             return Ok(page(
