@@ -68,7 +68,9 @@ pub(super) fn execute(
     stopwatch: Stopwatch,
 ) -> Result<(), JobError> {
     let outbound_job = OutboundJob {
-        app,
+        ports: &app.ports,
+        mailer: &app.mailer,
+        alert_recipients: &app.alert_recipients,
         db,
         job_id: started.job.id,
         payload: &started.job.payload,

@@ -23,10 +23,7 @@ fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         message_id: format!("test.{}", outbound_job.job_id),
         date_ms: 0,
     };
-    let sent = outbound_job
-        .app
-        .mailer
-        .send(&mail, outbound_job.remaining());
+    let sent = outbound_job.mailer.send(&mail, outbound_job.remaining());
     sent.map_err(|error| JobError::transient(error.to_string()))
 }
 
