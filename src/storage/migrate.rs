@@ -9,7 +9,8 @@ use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::file::{IDENTITY_TABLE, io_error};
+use super::error::io_error;
+use super::identity::IDENTITY_TABLE;
 use super::migration::Migration;
 use super::{FileKind, StorageError, StorageErrorKind, View};
 

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::access::{Scopes, TenantAccess, TenantStatus};
-use super::checkpoints::{self, ChainEnds};
 use super::keys::NewKey;
 use crate::platform::audit::{self, AuditEntry};
 use crate::platform::page::{Page, PageRequest};
@@ -323,24 +322,6 @@ pub fn set_suspended(
         status => return Err(DirectoryRefused::WrongStatus(status)),
     }
     show_tenant(work, slug.as_str())
-}
-
-/// Accepts a tenant's file although it lacks acknowledged changes.
-pub(super) fn accept_loss(
-    work: &mut LandlordWork,
-    id: TenantId,
-    known: &ChainEnds,
-    found: &ChainEnds,
-) -> Result<(), StorageError> {
-    checkpoints::set(work, id, found)?;
-    let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
-    let details = json!({"known": of(known), "found": of(found)});
-    record_audit(
-        work,
-        "tenant.loss_accepted",
-        &format!("tenant:{id}"),
-        details,
-    )
 }
 
 /// Deletes the row of a tenant whose file is removed.

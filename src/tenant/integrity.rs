@@ -340,7 +340,7 @@ pub fn check_checkpoint(
         )),
         _ => None,
     };
-    report.add("landlord's mark", mismatch.into_iter().collect());
+    report.add("checkpoint", mismatch.into_iter().collect());
     Ok(())
 }
 
