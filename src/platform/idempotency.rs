@@ -198,10 +198,10 @@ where
     let hash = Digest::of(name.as_bytes()).to_string();
     let stored = work.find(&FIND, params![hash, oldest, name], |row| {
         Ok((
-            row.get::<_, Digest>(0)?,
+            row.get::<_, Digest>("request_hash")?,
             StoredAnswer {
-                status: row.get(1)?,
-                body: row.get(2)?,
+                status: row.get("status")?,
+                body: row.get("body")?,
             },
         ))
     })?;
