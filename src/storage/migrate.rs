@@ -107,9 +107,10 @@ pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>
 
 /// The SQL of each schema object; internal ones of SQLite have none.
 fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
-    let mut prepared =
-        conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
-    let parts = prepared.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut prepared = conn.prepare(
+        "SELECT type || ' ' || name AS object, sql FROM sqlite_schema WHERE sql IS NOT NULL",
+    )?;
+    let parts = prepared.query_map([], |row| Ok((row.get("object")?, row.get("sql")?)))?;
     Ok(parts.collect::<Result<_, _>>()?)
 }
 

@@ -202,15 +202,15 @@ impl Checkpoints {
 
 fn find(view: &LandlordView, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
     view.find(&CHECKPOINT, params![id], |row: &Row<'_>| {
-        let end = |at: usize| {
-            Ok::<_, rusqlite::Error>(ChainEnd {
-                seq: row.get(at)?,
-                hash: row.get(at + 1)?,
-            })
-        };
         Ok(ChainEnds {
-            ledger: end(0)?,
-            audit: end(2)?,
+            ledger: ChainEnd {
+                seq: row.get("ledger_seq")?,
+                hash: row.get("ledger_hash")?,
+            },
+            audit: ChainEnd {
+                seq: row.get("audit_seq")?,
+                hash: row.get("audit_hash")?,
+            },
         })
     })
 }
