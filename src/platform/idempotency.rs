@@ -189,10 +189,10 @@ where
     let hash = Digest::of_parts(&[b"shop", key.key.as_bytes()]);
     let stored = work.find(&FIND, params![hash, oldest], |row| {
         Ok((
-            row.get::<_, Digest>(0)?,
+            row.get::<_, Digest>("request_hash")?,
             StoredAnswer {
-                status: row.get(1)?,
-                body: row.get(2)?,
+                status: row.get("status")?,
+                body: row.get("body")?,
             },
         ))
     })?;

@@ -65,11 +65,11 @@ pub(super) fn find(
 ) -> Result<Option<KeylessAnswer>, StorageError> {
     view.find(&FIND, params![key_hash, oldest], |row| {
         Ok(KeylessAnswer {
-            request_hash: row.get(0)?,
-            status: row.get(1)?,
-            content: match row.get::<_, Option<CartId>>(2)? {
+            request_hash: row.get("request_hash")?,
+            status: row.get("status")?,
+            content: match row.get::<_, Option<CartId>>("cart_id")? {
                 Some(cart) => Content::Cart(cart),
-                None => Content::Body(row.get(3)?),
+                None => Content::Body(row.get("body")?),
             },
         })
     })
@@ -117,9 +117,9 @@ pub(super) fn store(
 pub fn usage(view: &TenantView) -> Result<KeylessUsage, StorageError> {
     view.one(&USAGE, [], |row| {
         Ok(KeylessUsage {
-            carts: row.get(0)?,
-            answers: row.get(1)?,
-            answer_bytes: row.get(2)?,
+            carts: row.get("carts")?,
+            answers: row.get("answers")?,
+            answer_bytes: row.get("answer_bytes")?,
         })
     })
 }

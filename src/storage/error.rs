@@ -44,7 +44,7 @@ pub enum StorageErrorKind {
          in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
          accept-loss)"
     )]
-    SetAside,
+    Quarantined,
     /// The checkpoint in the landlord's file cannot be read.
     #[error(
         "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
@@ -182,7 +182,7 @@ impl StorageError {
     }
 
     /// Whether the file is wrong in a way that requires it to be quarantined.
-    pub const fn sets_aside(&self) -> bool {
+    pub const fn requires_quarantine(&self) -> bool {
         self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }
 }
@@ -230,7 +230,7 @@ impl Refusal for StorageError {
             K::Corrupt
             | K::NotADatabase
             | K::Missing
-            | K::SetAside
+            | K::Quarantined
             | K::CheckpointUnreadable
             | K::Held
             | K::Behind
@@ -252,7 +252,7 @@ impl Refusal for StorageError {
             | K::Corrupt
             | K::NotADatabase
             | K::Missing
-            | K::SetAside
+            | K::Quarantined
             | K::CheckpointUnreadable
             | K::Held
             | K::Behind
@@ -261,4 +261,18 @@ impl Refusal for StorageError {
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => "internal_error",
         }
     }
+}
+
+/// Converts an error of a file operation outside of SQLite.
+pub fn io_error(error: &std::io::Error) -> StorageError {
+    StorageError::new(match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StorageErrorKind::Full
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StorageErrorKind::ReadOnly
+        }
+        std::io::ErrorKind::NotFound => StorageErrorKind::Missing,
+        _ => StorageErrorKind::Io,
+    })
 }

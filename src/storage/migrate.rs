@@ -9,7 +9,8 @@ use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::file::{IDENTITY_TABLE, io_error};
+use super::error::io_error;
+use super::identity::IDENTITY_TABLE;
 use super::migration::Migration;
 use super::{FileKind, StorageError, StorageErrorKind, View};
 
@@ -106,9 +107,10 @@ pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>
 
 /// The SQL of each schema object; internal ones of SQLite have none.
 fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
-    let mut prepared =
-        conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
-    let parts = prepared.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut prepared = conn.prepare(
+        "SELECT type || ' ' || name AS object, sql FROM sqlite_schema WHERE sql IS NOT NULL",
+    )?;
+    let parts = prepared.query_map([], |row| Ok((row.get("object")?, row.get("sql")?)))?;
     Ok(parts.collect::<Result<_, _>>()?)
 }
 

@@ -27,8 +27,8 @@ statements! {
                  FROM epoch)
                  UNION ALL SELECT 'the sums of what callers without a key have stored have no row' \
                  WHERE NOT EXISTS (SELECT 1 FROM keyless_usage)";
-    SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM \
-        financial_order WHERE locked_at IS NOT NULL
+    SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)) AS document, snapshot, \
+        snapshot_hash FROM financial_order WHERE locked_at IS NOT NULL
                  UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE \
                  status <> 'draft'";
     SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', \
@@ -340,14 +340,19 @@ pub fn check_checkpoint(
         )),
         _ => None,
     };
-    report.add("landlord's mark", mismatch.into_iter().collect());
+    report.add("checkpoint", mismatch.into_iter().collect());
     Ok(())
 }
 
 /// Accounts that differ from the chart of accounts.
 fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let found = view.all(&ACCOUNTS, [], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        Ok((
+            row.get("code")?,
+            row.get("name")?,
+            row.get("kind")?,
+            row.get("currency")?,
+        ))
     })?;
     let is_wrong = |(code, name, kind, currency): &(String, String, String, String)| {
         let ours = ledger::ACCOUNTS
@@ -369,7 +374,8 @@ fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
 /// Snapshots whose text does not match the locked hash.
 fn snapshots(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let wrong = view.all(&SNAPSHOTS, params![], |row| {
-        let (what, text, hash): (String, String, Digest) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (what, text): (String, String) = (row.get("document")?, row.get("snapshot")?);
+        let hash: Digest = row.get("snapshot_hash")?;
         Ok((Digest::of(text.as_bytes()) != hash).then(|| {
             format!("{what}: its snapshot does not have the hash that was locked with it")
         }))

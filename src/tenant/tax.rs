@@ -317,12 +317,7 @@ pub fn mark_used(work: &mut TenantWork, ids: &[TaxRateId]) -> Result<(), Storage
 }
 
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get("seq")?, rate_row(row)?))
-        })?,
-        page,
-    ))
+    page.read(view, &PAGE, rate_row)
 }
 
 /// The rate of a class at an instant. A sale before the first rate gets that first rate: the sale

@@ -17,7 +17,8 @@ statements! {
     EMPTY = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 AND NOT EXISTS \
         (SELECT 1 FROM cart_item WHERE cart_id = cart.id)
              ORDER BY updated_at LIMIT ?2";
-    STORED = "SELECT (SELECT count(*) FROM cart), (SELECT count(*) FROM cart_item)";
+    STORED = "SELECT (SELECT count(*) FROM cart) AS carts, (SELECT count(*) FROM cart_item) AS \
+        items";
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }
@@ -104,7 +105,9 @@ pub fn delete_empty_carts(
 /// The number of carts and of their items, ordered ones included. Scans an index of each: use the
 /// reader for long reads.
 pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
-    view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    view.one(&STORED, [], |row| {
+        Ok((row.get("carts")?, row.get("items")?))
+    })
 }
 
 fn remaining(limit: u32, deleted: usize) -> u32 {

@@ -157,7 +157,7 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
 
 /// The end of the chain: sequence number and hash of the last entry; 0 when nothing is booked.
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
-    let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let last = view.find(&LAST, [], |row| Ok((row.get("seq")?, row.get("hash")?)))?;
     Ok(last.unwrap_or((0, Digest::none())))
 }
 
@@ -198,14 +198,14 @@ pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
-        seq: row.get(0)?,
-        hash: row.get(1)?,
-        id: row.get(2)?,
-        kind: row.get(3)?,
-        subject_id: row.get(4)?,
-        description: row.get(5)?,
-        booked_at: row.get(6)?,
-        created_at: row.get(7)?,
+        seq: row.get("seq")?,
+        hash: row.get("hash")?,
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        subject_id: row.get("subject_id")?,
+        description: row.get("description")?,
+        booked_at: row.get("booked_at")?,
+        created_at: row.get("created_at")?,
     })
 }
 
@@ -220,10 +220,10 @@ fn expected(
     };
     let map = |row: &Row<'_>| {
         Ok(Transfer {
-            debit: row.get(0)?,
-            credit: row.get(1)?,
-            currency: row.get(2)?,
-            amount_minor: row.get(3)?,
+            debit: row.get("debit_code")?,
+            credit: row.get("credit_code")?,
+            currency: row.get("currency")?,
+            amount_minor: row.get("amount_minor")?,
         })
     };
     let transfers = view.all(&TRANSFERS_OF, params![entry.seq], map)?;

@@ -85,7 +85,7 @@ impl<'a> Buyer<'a> {
 /// Does the work of the sweep for an open tenant.
 fn sweep(shop: &TestShop) {
     let app = shop.app.app();
-    let cut_offs = maintenance::retention::cut_offs(&app, app.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app.config.retention, app.ports.clock.now());
     shop.write(move |work| retention::delete_keyless(work, &cut_offs))
         .expect("deleted");
 }
@@ -175,7 +175,7 @@ async fn forgets_keyless_keys_after_an_hour_and_keyed_ones_after_a_day() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    blocking(|| running.stores.clock_watch.observe()).expect("the clock is looked at");
     let tea = shop.stocked("TEA", 450, 100).await;
     let buyer = Buyer::at(&shop, "203.0.113.1");
     let cart = buyer.cart_with(&tea, 1).await;
@@ -383,7 +383,8 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
     let prune = |days: u32| {
         app.advance(days * DAY);
         let running = app.app();
-        let cut_offs = maintenance::retention::cut_offs(&running, running.clock.now());
+        let cut_offs =
+            maintenance::retention::cut_offs(&running.config.retention, running.ports.clock.now());
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();

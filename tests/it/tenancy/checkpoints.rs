@@ -63,7 +63,7 @@ impl Past {
     }
 }
 
-fn aside(path: &Path) -> PathBuf {
+fn quarantined(path: &Path) -> PathBuf {
     beside(path, ".quarantined")
 }
 
@@ -100,7 +100,7 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     assert!(names_remedy(&problem), "{problem}");
     assert!(!past.shop.path().exists());
     assert_eq!(
-        fs::read(aside(&past.shop.path())).expect("it is kept"),
+        fs::read(quarantined(&past.shop.path())).expect("it is kept"),
         fs::read(&past.copy).expect("the copy"),
         "the file was touched"
     );
@@ -111,7 +111,10 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     let accepted = past.accept_loss().await.expect(200).json();
     assert_eq!(accepted["known"]["ledger_seq"], 5, "{accepted}");
     assert_eq!(accepted["found"]["ledger_seq"], 2, "{accepted}");
-    assert!(!aside(&past.shop.path()).exists(), "it was copied back");
+    assert!(
+        !quarantined(&past.shop.path()).exists(),
+        "it was copied back"
+    );
     past.sell(1).await;
     past.shop.assert_integrity();
     assert_eq!(past.shop.count("SELECT count(*) FROM invoice"), 3);
@@ -236,7 +239,7 @@ async fn rejects_acceptance_of_damaged_file() {
     past.is_refused().await;
     past.accept_loss().await.refused(503, "tenant_unavailable");
     assert_eq!(
-        fs::read(aside(&past.shop.path())).expect("it is kept"),
+        fs::read(quarantined(&past.shop.path())).expect("it is kept"),
         bytes
     );
     let unknown = past
@@ -267,7 +270,7 @@ async fn detects_removed_end_of_books_while_open() {
         .admin("/v1/admin/integrity")
         .json(json!({"tenant": "corner"}));
     let report = check.send().await.expect(200).json();
-    assert_eq!(report["checks"]["landlord's mark"], 1, "{report}");
+    assert_eq!(report["checks"]["checkpoint"], 1, "{report}");
 }
 
 #[tokio::test]
@@ -277,9 +280,10 @@ async fn writes_checkpoints_only_after_writes() {
     let tea = shop.stocked("TEA", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     let checkpoints = || app.landlord_rows("SELECT ledger_seq FROM tenant_checkpoint");
-    let commits = || app.app().directory.database().stats().commits();
-    let write =
-        || crate::support::blocking(|| app.app().registry.write_checkpoints()).expect("written");
+    let commits = || app.app().stores.directory.database().stats().commits();
+    let write = || {
+        crate::support::blocking(|| app.app().stores.registry.write_checkpoints()).expect("written")
+    };
     write();
     assert_eq!(checkpoints(), ["1"]);
     let before = commits();
@@ -326,7 +330,7 @@ async fn blames_no_tenant_for_landlord_file_fault() {
     past.is_refused().await;
     past.app.stop();
     assert!(
-        past.shop.path().exists() && !aside(&past.shop.path()).exists(),
+        past.shop.path().exists() && !quarantined(&past.shop.path()).exists(),
         "the file stays where it is"
     );
     past.app
