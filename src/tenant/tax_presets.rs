@@ -99,6 +99,7 @@ mod tests {
                 "{code}"
             );
             let mut classes: Vec<_> = others.iter().map(|other| &other.tax_class).collect();
+            classes.sort();
             classes.dedup();
             assert_eq!(classes.len(), others.len(), "{code}: each class once");
         }
