@@ -36,6 +36,12 @@ pub const SLUG_CHARS_MAX: usize = 63;
 pub const EMAIL_CHARS_MAX: usize = 254;
 /// Characters in a host name (RFC 1035 §2.3.4).
 pub const HOST_CHARS_MAX: usize = 253;
+/// Letters and digits in a VAT id with its prefix: the longest known one, of China, has 20.
+pub const VAT_ID_LETTERS_MAX: usize = 20;
+/// Letters and digits in a VAT id with its prefix: the shortest known one, of Romania, has 4.
+pub const VAT_ID_LETTERS_MIN: usize = 4;
+/// Characters in a VAT id as entered: a separator behind each letter.
+pub const VAT_ID_CHARS_MAX: usize = 40;
 /// Characters in an `Idempotency-Key`, as at Stripe.
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// Lifetime of the first answer of an idempotency key: 24 hours.

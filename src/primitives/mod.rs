@@ -5,6 +5,7 @@
 pub mod class;
 pub mod client_hash;
 pub mod clock;
+pub mod country;
 pub mod day;
 pub mod digest;
 pub mod entropy;
@@ -20,10 +21,12 @@ pub mod recurrence;
 pub mod text;
 pub mod time_zone;
 pub mod timestamp;
+pub mod vat_id;
 
 pub use class::{Class, Refusal, chain};
 pub use client_hash::ClientHash;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
+pub use country::{Country, CountryError};
 pub use day::Day;
 pub use digest::Digest;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
@@ -38,3 +41,4 @@ pub use recurrence::{Recurrence, RecurrenceError};
 pub use text::{Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
 pub use time_zone::{DayOrInstant, TimeZone};
 pub use timestamp::Timestamp;
+pub use vat_id::{VatId, VatIdError};

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod sales;
 pub mod settings;
 pub mod tax;
+pub mod tax_presets;
 
 pub use policy::Policy;
 

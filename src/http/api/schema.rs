@@ -9,12 +9,12 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::{
     BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
-    PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX, STOCK_MAX,
+    PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX, STOCK_MAX, VAT_ID_CHARS_MAX,
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
-    Barcode, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName, Id, Kind, Name,
-    Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
+    Barcode, Country, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName, Id, Kind,
+    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp, VatId,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
@@ -80,6 +80,7 @@ pub enum Price {}
 
 described! {
     Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "the barcode that a scanner reads");
+    Country: text(None, Some("^[A-Z]{2}$"), 2, "ISO 3166-1 alpha-2, upper case; also `XK`");
     Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, upper case");
     Day: text(None, Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), 10, "a calendar day");
     ExchangeRate: text(None, Some(RATE), 19, "a decimal above zero, with at most nine digits \
@@ -102,6 +103,8 @@ described! {
         "An instant (RFC 3339), or a day such as `2026-01-01`: its midnight in the shop's time zone",
     );
     TimeZone: text(None, None, 64, "The IANA name of a time zone, such as `Europe/Berlin`");
+    VatId: text(None, Some(r"^[A-Za-z]{2}[0-9A-Za-z+* .\-]+$"), VAT_ID_CHARS_MAX, "a VAT id with \
+        its country prefix; answers have capitals and no separators");
     OnHand: integer(0, STOCK_MAX, "the stock on hand");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
     Quantity: integer(1, QUANTITY_MAX, "a number of units");
