@@ -116,6 +116,7 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
         lines: products.map(line).into(),
         payments: vec![payment],
         email: None,
+        buyer: None,
     }
 }
 

@@ -8,6 +8,7 @@ CREATE TABLE shop (
     name               TEXT NOT NULL,
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     prices_include_tax INTEGER NOT NULL CHECK (prices_include_tax IN (0, 1)),
+    seller             TEXT NOT NULL CHECK (json_valid(seller)), -- on documents; parts may be missing
     timezone           TEXT NOT NULL, -- decides the year of a number and the day of a report and of a tax rate
     version            INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
@@ -242,6 +243,7 @@ CREATE TABLE sales_order (
                        CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
     tax_lines          TEXT NOT NULL CHECK (json_valid(tax_lines)),
     email              TEXT,
+    buyer              TEXT CHECK (json_valid(buyer)), -- on documents
     cart_id            BLOB UNIQUE REFERENCES cart (id),
     request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of a sale with a client id
     placed_at          INTEGER NOT NULL,

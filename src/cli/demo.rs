@@ -9,7 +9,7 @@ use super::failure::Failure;
 use crate::app::{App, Ports, Stores};
 use crate::primitives::quantity::QuantityDelta;
 use crate::primitives::{
-    Currency, DayOrInstant, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, TimeZone,
+    Country, Currency, DayOrInstant, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, TimeZone,
 };
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
 use crate::tenancy::commands;
@@ -139,6 +139,7 @@ fn create(stores: &Stores, slug: Slug) -> Result<String, Failure> {
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
             let shop = settings::NewShop {
+                country: Some(Country::parse("DE").expect("a country")),
                 prices_include_tax: true,
                 timezone: TimeZone::parse("Europe/Berlin").expect("a zone"),
                 tax: settings::NewShopTax::Rates(rates()),

@@ -7,7 +7,7 @@ use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
 use super::output::{Table, facts, green, print, print_json, print_stderr, text};
 use super::{Global, Json};
-use crate::primitives::{Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone};
+use crate::primitives::{Country, Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone};
 
 /// `tillbox tenant …`
 #[derive(Debug, Subcommand)]
@@ -64,15 +64,19 @@ pub struct Create {
     /// A host name of the storefront; may be repeated
     #[arg(long = "domain", value_name = "H")]
     domains: Vec<HostName>,
+    /// The seller's country (ISO 3166-1); its tax rates are shown, and taken with --tax preset
+    #[arg(long, value_name = "CC")]
+    country: Option<Country>,
     /// The shop's time zone (IANA name): decides the year of an invoice number and the day of reports
     #[arg(long, value_name = "Z", default_value = "UTC")]
     timezone: TimeZone,
     /// Prices include tax, as consumer prices in Europe do
     #[arg(long)]
     prices_include_tax: bool,
-    /// A tax rate from now on, such as "standard=19%"; may be repeated
+    /// A tax rate from now on, such as "standard=19%", or "preset" for those of the country; may be
+    /// repeated
     #[arg(long, value_name = "CLASS=RATE", conflicts_with = "no_tax")]
-    tax: Vec<ClassRate>,
+    tax: Vec<NewTax>,
     /// The shop charges no tax
     #[arg(long)]
     no_tax: bool,
@@ -80,21 +84,27 @@ pub struct Create {
     output: Json,
 }
 
-/// A tax class with its rate: `standard=19%`.
+/// A tax class with its rate (`standard=19%`), or `preset`.
 #[derive(Clone, Debug)]
-struct ClassRate(TaxClass, TaxRate);
+enum NewTax {
+    Preset,
+    Rate(TaxClass, TaxRate),
+}
 
-impl std::str::FromStr for ClassRate {
+impl std::str::FromStr for NewTax {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "preset" {
+            return Ok(Self::Preset);
+        }
         let (class, rate) = text
             .split_once('=')
             .ok_or("has no `=`; write a class and its rate, such as standard=19%")?;
         let class = TaxClass::parse(class.trim()).map_err(|error| error.to_string())?;
         let rate = TaxRate::parse_percent(rate)
             .map_err(|_| "the rate is not a percentage from 0 to 100, such as 19% or 8.1%")?;
-        Ok(Self(class, rate))
+        Ok(Self::Rate(class, rate))
     }
 }
 
@@ -178,21 +188,46 @@ fn path(slug: &Slug, rest: &str) -> String {
 }
 
 impl Create {
+    /// What is left to do before the first sale.
+    fn tax_hint(&self, presets: &Value) -> String {
+        if self.no_tax || !self.tax.is_empty() {
+            return String::new();
+        }
+        let hint = "\nThe shop sells nothing before it has a tax rate: POST /v1/tax-rates, or \
+            POST /v1/tax-rates/none\nif it charges no tax.\n";
+        let presets = presets.as_array().map(Vec::as_slice).unwrap_or_default();
+        if presets.is_empty() {
+            return hint.to_owned();
+        }
+        let mut table = Table::new(&["class", "name", "since", "law", "checked"]);
+        for preset in presets {
+            let fields = ["tax_class", "name", "valid_from", "source", "checked"];
+            table.row(fields.map(|field| text(&preset[field])));
+        }
+        let rates = table.render("");
+        format!("{hint}\nKnown rates of the country (--tax preset takes them):\n{rates}")
+    }
+
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let rate =
-            |ClassRate(class, rate): &ClassRate| json!({"tax_class": class, "rate_ppm": rate});
-        let tax: Vec<Value> = self.tax.iter().map(rate).collect();
+        let rate = |tax: &NewTax| match tax {
+            NewTax::Preset => None,
+            NewTax::Rate(class, rate) => Some(json!({"tax_class": class, "rate_ppm": rate})),
+        };
+        let tax: Vec<Value> = self.tax.iter().filter_map(rate).collect();
+        let is_preset = self.tax.iter().any(|tax| matches!(tax, NewTax::Preset));
         let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency,
-            "domains": self.domains, "timezone": self.timezone,
-            "prices_include_tax": self.prices_include_tax, "tax": tax, "no_tax": self.no_tax});
+            "domains": self.domains, "country": self.country, "timezone": self.timezone,
+            "prices_include_tax": self.prices_include_tax, "tax": tax, "tax_preset": is_preset,
+            "no_tax": self.no_tax});
         let tenant = client.post("/v1/landlord/tenants", &body)?;
         let printed = if self.output.json {
             print_json(&tenant)
         } else {
             print(&format!(
-                "{}\n\nAPI key (all scopes, shown only now):\n{}\n",
+                "{}\n\nAPI key (all scopes, shown only now):\n{}\n{}",
                 facts_of(&tenant).trim_end(),
-                green(&text(&tenant["api_key"]))
+                green(&text(&tenant["api_key"])),
+                self.tax_hint(&tenant["tax_presets"])
             ))
         };
         printed.map_err(|_| {

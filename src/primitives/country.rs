@@ -71,6 +71,12 @@ impl fmt::Display for Country {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Country {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::text::parsed(deserializer, Self::parse)
+    }
+}
+
 impl std::str::FromStr for Country {
     type Err = CountryError;
     fn from_str(text: &str) -> Result<Self, CountryError> {

@@ -38,7 +38,7 @@ pub use origin::{Actor, Origin};
 pub use quantity::{OnHand, Quantity, QuantityDelta};
 pub use rate::TaxRate;
 pub use recurrence::{Recurrence, RecurrenceError};
-pub use text::{Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
+pub use text::{Address, Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
 pub use time_zone::{DayOrInstant, TimeZone};
 pub use timestamp::Timestamp;
 pub use vat_id::{VatId, VatIdError};

@@ -40,6 +40,15 @@ fn check(
     }
 }
 
+/// Deserializes a value from its text.
+pub(super) fn parsed<'de, T, E: fmt::Display, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error> {
+    let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(deserializer)?;
+    parse(&text).map_err(serde::de::Error::custom)
+}
+
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident, $parse:path;)*) => {$(
         $(#[$doc])*
@@ -70,6 +79,12 @@ macro_rules! texts {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                parsed(deserializer, Self::parse)
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = TextError;
             fn from_str(text: &str) -> Result<Self, TextError> {
@@ -92,11 +107,15 @@ texts! {
     Name, name;
     /// A free-text remark: the reason of an adjustment, a provider's reference.
     Note, note;
+    /// A postal address as it is printed on documents, in one to six lines.
+    Address, address;
     /// A tax class of goods: `standard`, `reduced` …
     TaxClass, tax_class;
     /// The host name of a storefront, in lower case and without a port.
     HostName, host_name;
 }
+
+const ADDRESS_LINES_MAX: usize = 6;
 
 fn slug(text: &str) -> Result<String, TextError> {
     const FORM: &str = "may contain only lower-case letters a-z, digits and inner hyphens";
@@ -146,6 +165,22 @@ fn note(text: &str) -> Result<String, TextError> {
         |_| true,
     )?;
     Ok(text.to_owned())
+}
+
+fn address(text: &str) -> Result<String, TextError> {
+    const FORM: &str = "must be one to six lines without control characters";
+    check(text, limits::NOTE_CHARS_MAX, FORM, |_| true).or_else(|error| {
+        // Line breaks are the only control characters of an address.
+        let one_line = text.replace(['\r', '\n'], " ");
+        let lines = text.lines().count();
+        match error {
+            TextError::Form(_) if lines <= ADDRESS_LINES_MAX => {
+                check(&one_line, limits::NOTE_CHARS_MAX, FORM, |_| true)
+            }
+            error => Err(error),
+        }
+    })?;
+    Ok(text.lines().collect::<Vec<_>>().join("\n"))
 }
 
 fn tax_class(text: &str) -> Result<String, TextError> {

@@ -148,6 +148,12 @@ impl fmt::Debug for VatId {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for VatId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::text::parsed(deserializer, Self::parse)
+    }
+}
+
 impl std::str::FromStr for VatId {
     type Err = VatIdError;
     fn from_str(text: &str) -> Result<Self, VatIdError> {

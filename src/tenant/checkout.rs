@@ -8,6 +8,7 @@ use super::catalog;
 use super::currency::{self, CurrencyRefused, Published};
 use super::inventory::{self, StockRefused, StockRequest};
 use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
+use super::party::Party;
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use super::policy::StorefrontRules;
 use super::pricing::{self, DraftLine, PricingRefused};
@@ -24,6 +25,8 @@ pub struct PlaceOrder {
     /// The address for the confirmation.
     pub email: Email,
     pub method: Method,
+    /// The buyer for the invoice, if any.
+    pub buyer: Option<Party>,
 }
 
 /// A placed order, and the payment it waits for.
@@ -157,6 +160,7 @@ pub fn place_order(
         prices_include_tax: shop.prices_include_tax,
         priced,
         email: Some(command.email.clone()),
+        buyer: command.buyer.clone(),
         cart_id: Some(cart.id),
         request_hash: None,
         placed_at: now,

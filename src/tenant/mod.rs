@@ -18,6 +18,7 @@ pub mod invoices;
 pub mod jobs;
 pub mod ledger;
 pub mod orders;
+pub mod party;
 pub mod payments;
 pub mod policy;
 pub mod pricing;

@@ -1,20 +1,23 @@
-//! The shop's settings: its name, its currency, whether its prices include tax, its time zone.
+//! The shop's settings: its name, its currency, whether its prices include tax, its time
+//! zone, and the seller as documents name it.
 
 use serde_json::json;
 
+use super::party::Party;
 use super::tax::{self, AddRate, TaxRefused};
-use crate::primitives::{Class, Currency, Name, Refusal, TimeZone};
+use crate::primitives::vat_id::VatIdError;
+use crate::primitives::{Address, Class, Country, Currency, Email, Name, Refusal, TimeZone, VatId};
 use crate::storage::{
     Row, Rows, StorageError, StorageErrorKind, TenantView, TenantWork, params, statements,
 };
 
 statements! {
-    SHOP = "SELECT name, currency, prices_include_tax, timezone, version FROM shop WHERE singleton \
-        = 1";
-    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, timezone, version, \
-        updated_at) VALUES (1, ?1, ?2, ?3, ?4, 1, ?5)";
-    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, timezone = ?3, version = \
-        version + 1, updated_at = ?4 WHERE singleton = 1";
+    SHOP = "SELECT name, currency, prices_include_tax, seller, timezone, version FROM shop WHERE \
+        singleton = 1";
+    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, seller, timezone, \
+        version, updated_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, 1, ?6)";
+    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, seller = ?3, timezone = ?4, \
+        version = version + 1, updated_at = ?5 WHERE singleton = 1";
 }
 
 /// The settings of the shop.
@@ -27,6 +30,8 @@ pub struct Shop {
     /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the
     /// United States).
     pub prices_include_tax: bool,
+    /// The shop as its documents name it; `name` stands for a legal name that is not set.
+    pub seller: Party,
     /// Decides the year of an invoice number, and the day of a report and of a tax rate.
     pub timezone: TimeZone,
     /// Incremented with each change; sent as the `ETag`.
@@ -39,13 +44,45 @@ pub struct ChangeShop {
     pub name: Option<Name>,
     /// Applies from now on. Placed orders keep their setting.
     pub prices_include_tax: Option<bool>,
+    /// The parts of the seller that change; a part that is `Some(None)` is removed.
+    pub seller: ChangeParty,
     /// Applies to documents from now on; no document and no tax rate is dated anew.
     pub timezone: Option<TimeZone>,
+}
+
+/// A change of the seller; a part that is `None` stays unchanged.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeParty {
+    pub address: Option<Option<Address>>,
+    pub country: Option<Option<Country>>,
+    pub email: Option<Option<Email>>,
+    pub name: Option<Option<Name>>,
+    pub phone: Option<Option<Name>>,
+    pub tax_id: Option<Option<Name>>,
+    pub vat_id: Option<Option<VatId>>,
+}
+
+impl ChangeParty {
+    fn apply(&self, party: &Party) -> Party {
+        fn changed<T: Clone>(change: &Option<Option<T>>, before: &Option<T>) -> Option<T> {
+            change.as_ref().unwrap_or(before).clone()
+        }
+        Party {
+            address: changed(&self.address, &party.address),
+            country: changed(&self.country, &party.country),
+            email: changed(&self.email, &party.email),
+            name: changed(&self.name, &party.name),
+            phone: changed(&self.phone, &party.phone),
+            tax_id: changed(&self.tax_id, &party.tax_id),
+            vat_id: changed(&self.vat_id, &party.vat_id),
+        }
+    }
 }
 
 /// The settings of a new shop.
 #[derive(Clone, Debug)]
 pub struct NewShop {
+    pub country: Option<Country>,
     pub prices_include_tax: bool,
     pub timezone: TimeZone,
     pub tax: NewShopTax,
@@ -55,6 +92,7 @@ impl NewShop {
     /// A shop in UTC that charges no tax.
     pub fn untaxed() -> Self {
         Self {
+            country: None,
             prices_include_tax: false,
             timezone: TimeZone::utc(),
             tax: NewShopTax::None,
@@ -80,6 +118,9 @@ pub enum SettingsRefused {
         "the settings have changed since they were read; read them again, then repeat the change"
     )]
     Stale,
+    /// The VAT id is of another country than the seller.
+    #[error("the VAT id {0}")]
+    VatId(#[from] VatIdError),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -88,12 +129,14 @@ impl Refusal for SettingsRefused {
     fn class(&self) -> Class {
         match self {
             Self::Stale => Class::Stale,
+            Self::VatId(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::Stale => "stale_version",
+            Self::VatId(_) => "vat_id_mismatch",
             Self::Storage(error) => error.code(),
         }
     }
@@ -104,6 +147,7 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
         name: row.get("name")?,
         currency: row.get("currency")?,
         prices_include_tax: row.get("prices_include_tax")?,
+        seller: row.get("seller")?,
         timezone: row.get("timezone")?,
         version: row.get("version")?,
     })
@@ -118,13 +162,18 @@ pub fn seed(
 ) -> Result<(), StorageError> {
     let now = work.now();
     let NewShop {
+        country,
         prices_include_tax,
         timezone,
         tax,
     } = shop;
+    let seller = Party {
+        country: *country,
+        ..Party::default()
+    };
     work.insert(
         &INSERT,
-        params![name, currency, prices_include_tax, timezone, now],
+        params![name, currency, prices_include_tax, seller, timezone, now],
     )?;
     super::currency::seed(work, currency)?;
     let added = match tax {
@@ -159,12 +208,14 @@ pub fn change_shop(
         prices_include_tax: change
             .prices_include_tax
             .unwrap_or(before.prices_include_tax),
+        seller: change.seller.apply(&before.seller),
         timezone: change
             .timezone
             .clone()
             .unwrap_or_else(|| before.timezone.clone()),
         ..before.clone()
     };
+    after.seller.check_vat_id()?;
     if after == before {
         return Ok(before);
     }
@@ -172,10 +223,11 @@ pub fn change_shop(
     let (included, timezone) = (after.prices_include_tax, &after.timezone);
     work.change(
         &UPDATE,
-        params![after.name, included, timezone, now],
+        params![after.name, included, after.seller, timezone, now],
         Rows::Exactly(1),
     )?;
-    let details = json!({"prices_include_tax": included, "timezone": timezone});
+    let details = json!({"prices_include_tax": included, "timezone": timezone,
+        "seller": after.seller});
     super::audit::record(work, "settings.changed", "shop", details)?;
     Ok(shop(work)?)
 }

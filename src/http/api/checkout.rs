@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::form::KeyedParams;
 use super::orders::OrderView;
+use super::party::BuyerBody;
 use super::payments::{PaymentView, parse_method};
 use crate::app::App;
 use crate::http::extract::permission::PlaceOrder as MayPlaceOrder;
@@ -37,6 +38,8 @@ pub struct PlaceOrderBody {
     /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     payment_method: String,
+    /// The buyer for the invoice.
+    buyer: Option<BuyerBody>,
 }
 
 impl FromBody for PlaceOrder {
@@ -46,10 +49,12 @@ impl FromBody for PlaceOrder {
         let cart_id = faults.check("/cart_id", CartId::parse(&wire.cart_id));
         let email = faults.check("/email", Email::parse(&wire.email));
         let method = faults.check("/payment_method", parse_method(&wire.payment_method));
+        let buyer = wire.buyer.map_or(Some(None), |buyer| buyer.parse(faults));
         Some(Self {
             cart_id: cart_id?,
             email: email?,
             method: method?,
+            buyer: buyer?,
         })
     }
 }

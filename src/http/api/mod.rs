@@ -13,6 +13,7 @@ mod invoices;
 mod landlord;
 mod ledger;
 mod orders;
+mod party;
 mod payments;
 mod redact;
 mod sales;

@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{Empty, EmptyBody, MayBeKeyedParams, PageParams, PageView};
+use super::party::BuyerView;
 use crate::app::App;
 use crate::http::extract::permission::{CancelOrder, Orders};
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
@@ -113,6 +114,7 @@ pub struct OrderView {
     /// The amount to pay.
     total_minor: i64,
     email: Option<Email>,
+    buyer: Option<BuyerView>,
     placed_at: Timestamp,
 }
 
@@ -132,6 +134,7 @@ impl From<Order> for OrderView {
             tax_minor: order.tax.minor(),
             total_minor: order.total.minor(),
             email: order.email,
+            buyer: order.buyer.map(BuyerView::from),
             placed_at: order.placed_at,
         }
     }

@@ -13,6 +13,7 @@ use super::finance::FinancialOrderView;
 use super::form::{KeyedParams, price};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
+use super::party::BuyerBody;
 use super::payments::{PaymentView, parse_method};
 use super::schema::Price;
 use crate::app::App;
@@ -80,6 +81,8 @@ pub struct RecordSaleBody {
     /// The address for the confirmation.
     #[schema(value_type = Option<Email>)]
     email: Option<String>,
+    /// The buyer for the invoice.
+    buyer: Option<BuyerBody>,
 }
 
 impl FromBody for RecordSale {
@@ -89,6 +92,7 @@ impl FromBody for RecordSale {
         let id = faults.optional("/id", wire.id.as_deref().map(OrderId::parse));
         let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
         let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
+        let buyer = wire.buyer.map_or(Some(None), |buyer| buyer.parse(faults));
         if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
             faults.add(
                 "/lines",
@@ -127,6 +131,7 @@ impl FromBody for RecordSale {
             lines,
             payments,
             email: email?,
+            buyer: buyer?,
         })
     }
 }

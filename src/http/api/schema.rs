@@ -13,8 +13,8 @@ use crate::primitives::limits::{
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
-    Barcode, Country, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName, Id, Kind,
-    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp, VatId,
+    Address, Barcode, Country, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName,
+    Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp, VatId,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
@@ -94,6 +94,7 @@ described! {
         product, 1 to 64 characters");
     Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "lower-case \
         letters, digits and inner hyphens");
+    Address: text(None, None, NOTE_CHARS_MAX, "a postal address in one to six lines");
     TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a tax class of goods");
     Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
     DayOrInstant: text(

@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::InvoiceKind;
-use crate::primitives::{Class, Currency, Money, Name, Refusal, Timestamp};
+use crate::primitives::{Class, Currency, Money, Refusal, Timestamp};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
 use crate::tenant::finance::{FinancialOrder, SnapshotLine, canonical};
 use crate::tenant::orders::Order;
+use crate::tenant::party::Party;
 use crate::tenant::pricing::TaxLine;
 use crate::tenant::{Policy, settings};
 
@@ -44,6 +45,8 @@ impl Refusal for InvoiceRefused {
 /// The content of an invoice as it is locked; members sorted by name, see [`canonical`].
 #[derive(Serialize)]
 struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buyer: Option<&'a Party>,
     currency: Currency,
     discount_minor: i64,
     issued_at: Timestamp,
@@ -51,17 +54,12 @@ struct Document<'a> {
     number: &'a str,
     order_number: &'a str,
     prices_include_tax: bool,
-    seller: Seller<'a>,
+    seller: Party,
     subtotal_minor: i64,
     tax_lines: &'a [TaxLine],
     tax_minor: i64,
     total_minor: i64,
     version: u8,
-}
-
-#[derive(Serialize)]
-struct Seller<'a> {
-    name: &'a Name,
 }
 
 /// Issues the invoice of a paid order, dated `at`, with a balance of zero; returns the existing
@@ -81,8 +79,10 @@ pub fn issue_invoice(
     let series = format!("invoice/{}", format.series(year));
     let place = series::next(work, &series)?;
     let number = format.render(year, place);
-    let seller = Seller { name: &shop.name };
+    let mut seller = shop.seller;
+    seller.name.get_or_insert(shop.name);
     let snapshot = canonical(&Document {
+        buyer: order.buyer.as_ref(),
         currency: order.currency,
         discount_minor: order.discount.minor(),
         issued_at: at,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
 use crate::primitives::{Class, ClientHash, Currency, Digest, Email, Money, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
+use crate::tenant::party::Party;
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
 
 text_enum! {
@@ -99,6 +100,8 @@ pub struct Order {
     pub tax_lines: Vec<TaxLine>,
     /// The address for the confirmation.
     pub email: Option<Email>,
+    /// The buyer as documents name it.
+    pub buyer: Option<Party>,
     /// For a sale of a till, the time of the sale.
     pub placed_at: Timestamp,
     /// The rate to the shop's currency when the order was placed; `None` for an order in that
@@ -120,6 +123,8 @@ pub struct NewOrder<'a> {
     pub priced: Priced,
     /// The address for the confirmation.
     pub email: Option<Email>,
+    /// The buyer as documents name it.
+    pub buyer: Option<Party>,
     /// The cart that the order is made from.
     pub cart_id: Option<CartId>,
     /// Hash of the request, when the client chose the id: detects the same id with another body.

@@ -25,18 +25,18 @@ macro_rules! line_columns {
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
-         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
+         discount_minor, tax_minor, total_minor, tax_lines, email, buyer, placed_at, exchange_rate_id"
     };
 }
 
 statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
         subtotal_minor, discount_minor, tax_minor, total_minor,
-              tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, client_hash, \
+              tax_lines, email, buyer, cart_id, request_hash, placed_at, exchange_rate_id, client_hash, \
               updated_at)
               VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, \
               0, :tax, :total,
-              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
+              :tax_lines, :email, :buyer, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
               :now)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
         unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
@@ -86,6 +86,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         total: money(row, "total_minor", currency)?,
         tax_lines: serde_json::from_str(&tax_lines).map_err(FromSqlError::other)?,
         email: row.get("email")?,
+        buyer: row.get("buyer")?,
         placed_at: row.get("placed_at")?,
         exchange_rate_id: row.get("exchange_rate_id")?,
         lines: Vec::new(),
@@ -122,6 +123,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         ":prices_include_tax": new.prices_include_tax, ":subtotal": priced.subtotal.minor(),
             ":tax": priced.tax.minor(),
         ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email,
+            ":buyer": new.buyer,
             ":cart_id": new.cart_id,
         ":request_hash": new.request_hash, ":placed_at": new.placed_at,
             ":exchange_rate_id": new.exchange_rate_id, ":client": new.client,
@@ -145,6 +147,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         tax: priced.tax,
         total: priced.total,
         email: new.email,
+        buyer: new.buyer,
         placed_at: new.placed_at,
         exchange_rate_id: new.exchange_rate_id,
         tax_lines: new.priced.tax_lines,

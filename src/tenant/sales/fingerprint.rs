@@ -27,6 +27,10 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
             .add(payment.method)
             .add(payment.amount_minor);
     }
+    if let Some(buyer) = &sale.buyer {
+        let buyer = serde_json::to_string(buyer).expect("a party holds texts only");
+        parts.add("buyer").add(buyer);
+    }
     parts.digest()
 }
 
@@ -99,6 +103,7 @@ mod tests {
             lines: vec![line],
             payments: vec![payment],
             email: None,
+            buyer: None,
         }
     }
 

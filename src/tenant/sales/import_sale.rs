@@ -52,6 +52,7 @@ pub fn import_sale(
             amount_minor: sale.total_minor,
         }],
         email: None,
+        buyer: None,
     };
     let total_minor = sale.total_minor;
     record_as(

@@ -7,6 +7,7 @@ use crate::primitives::{Class, Email, Quantity, Refusal, Sku, Timestamp};
 use crate::storage::StorageError;
 use crate::tenant::checkout::SellRefused;
 use crate::tenant::finance::{SettleRefused, Settlement};
+use crate::tenant::party::Party;
 use crate::tenant::payments::{Method, Payment};
 
 /// A sale that has taken place.
@@ -20,6 +21,8 @@ pub struct RecordSale {
     pub payments: Vec<SalePayment>,
     /// The address for the confirmation, if any.
     pub email: Option<Email>,
+    /// The buyer for the invoice, if any.
+    pub buyer: Option<Party>,
 }
 
 /// A line of a sale.

@@ -95,6 +95,7 @@ pub(super) fn record_as(
         prices_include_tax: shop.prices_include_tax,
         priced,
         email: command.email.clone(),
+        buyer: command.buyer.clone(),
         cart_id: None,
         request_hash: hash.as_ref(),
         placed_at: sold_at,

@@ -1,10 +1,12 @@
 //! Tests of `/v1/tax-rates`: the rates of tax classes over time.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tillbox::primitives::TimeZone;
 use tillbox::tenancy::Scope;
+use tillbox::tenant::settings::{NewShop, NewShopTax};
 
-use crate::support::TestApp;
 use crate::support::answer::pointers;
+use crate::support::{TestApp, TestShop};
 
 #[tokio::test]
 async fn starts_with_standard_class_and_adds_rates() {
@@ -21,7 +23,7 @@ async fn starts_with_standard_class_and_adds_rates() {
     assert_eq!(
         added,
         json!({"id": added["id"], "tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
-            "valid_from": "2026-01-15T10:00:00Z"})
+            "valid_from": "2026-01-15T10:00:00Z", "used": false})
     );
     let body = json!({"tax_class": "reduced", "name": "VAT 7 %", "rate_ppm": 70_000,
         "valid_from": "2027-01-01T00:00:00+01:00"});
@@ -160,4 +162,175 @@ async fn allows_keyless_reads_and_requires_scope_for_changes() {
         .json(body);
     anonymous.send().await.refused(401, "unauthenticated");
     assert_eq!(shop.count("SELECT count(*) FROM tax_rate"), 1);
+}
+
+/// A shop without a tax rate and without "no tax".
+fn unconfigured(app: &TestApp, slug: &str, zone: &str) -> TestShop {
+    let shop = NewShop {
+        timezone: TimeZone::parse(zone).expect("a zone"),
+        tax: NewShopTax::Later,
+        ..NewShop::untaxed()
+    };
+    app.tenant_with(slug, "EUR", shop)
+}
+
+async fn add_rate(shop: &TestShop, body: Value) -> Value {
+    let added = shop.post("/v1/tax-rates").json(body).send().await;
+    added.expect(201).json()
+}
+
+#[tokio::test]
+async fn sells_nothing_before_tax_is_configured() {
+    let app = TestApp::start();
+    let shop = unconfigured(&app, "corner", "UTC");
+    let tea = shop.stocked("TEA", 450, 100).await;
+    let sale = |sold_at: &str| {
+        json!({"lines": [{"product_id": tea, "quantity": 1}], "sold_at": sold_at,
+            "payments": [{"method": "cash", "amount_minor": 450}]})
+    };
+    for (key, sold_at) in [
+        ("now", "2026-01-15T10:00:00Z"),
+        ("fact", "2026-01-14T10:00:00Z"),
+    ] {
+        let refused = shop.sale(key, sale(sold_at)).await;
+        let refused = refused.refused(409, "tax_not_configured");
+        assert!(
+            refused["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains("/v1/tax-rates/none"))
+        );
+    }
+    let cart = shop.cart(&[(&tea, 1)]).await;
+    let placed = shop.checkout("cart", &cart, "cash").await;
+    placed.refused(409, "tax_not_configured");
+    assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 0);
+    let none = || shop.post("/v1/tax-rates/none").json(json!({})).send();
+    let set = none().await.expect(200).json();
+    assert_eq!(
+        (&set["rate_ppm"], &set["valid_from"]),
+        (&json!(0), &Value::Null)
+    );
+    assert_eq!(
+        none().await.expect(200).json()["id"],
+        set["id"],
+        "the same again"
+    );
+    shop.sale("now", sale("2026-01-15T10:00:00Z"))
+        .await
+        .expect(201);
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn ends_no_tax_with_first_rate() {
+    let app = TestApp::start();
+    let shop = unconfigured(&app, "corner", "UTC");
+    shop.post("/v1/tax-rates/none")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(200);
+    let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000});
+    add_rate(&shop, body).await;
+    let tea = shop.stocked("TEA", 100, 100).await;
+    let body = json!({"lines": [{"product_id": tea, "quantity": 1}],
+        "sold_at": "2025-06-01T10:00:00Z", "payments": [{"method": "cash", "amount_minor": 119}]});
+    let sold = shop.sale("before", body).await.expect(201).json();
+    assert_eq!(
+        sold["order"]["tax_minor"], 19,
+        "a sale before the first rate has the first rate"
+    );
+    let none = shop.post("/v1/tax-rates/none").json(json!({})).send().await;
+    none.expect(200);
+}
+
+#[tokio::test]
+async fn corrects_and_withdraws_rates_until_a_document_has_them() {
+    let app = TestApp::start();
+    let shop = unconfigured(&app, "corner", "UTC");
+    let body = json!({"tax_class": "standard", "name": "VAT 91 %", "rate_ppm": 910_000,
+        "valid_from": "2026-01-01T00:00:00Z"});
+    let rate = add_rate(&shop, body).await;
+    let path = format!("/v1/tax-rates/{}", rate["id"].as_str().expect("an id"));
+    let patch = |body: Value| shop.patch(&path).json(body).send();
+    let mended = patch(json!({"name": "VAT 19 %", "rate_ppm": 190_000}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&mended["name"], &mended["rate_ppm"], &mended["valid_from"]),
+        (
+            &json!("VAT 19 %"),
+            &json!(190_000),
+            &json!("2026-01-01T00:00:00Z")
+        )
+    );
+    let later = json!({"tax_class": "standard", "name": "VAT 21 %", "rate_ppm": 210_000,
+        "valid_from": "2027-01-01"});
+    let later = add_rate(&shop, later).await;
+    let taken = patch(json!({"valid_from": "2027-01-01"})).await;
+    taken.refused(409, "tax_rate_exists");
+    let tea = shop.stocked("TEA", 100, 100).await;
+    let body = json!({"lines": [{"product_id": tea, "quantity": 1}],
+        "payments": [{"method": "cash", "amount_minor": 119}]});
+    shop.sale("one", body).await.expect(201);
+    patch(json!({"name": "VAT"}))
+        .await
+        .refused(409, "tax_rate_in_use");
+    let delete = |id: &Value| {
+        let path = format!("/v1/tax-rates/{}", id.as_str().expect("an id"));
+        shop.delete(&path).send()
+    };
+    delete(&rate["id"]).await.refused(409, "tax_rate_in_use");
+    delete(&later["id"]).await.expect(204);
+    delete(&later["id"])
+        .await
+        .refused(404, "tax_rate_not_found");
+    for sql in ["UPDATE tax_rate SET rate_ppm = 0", "DELETE FROM tax_rate"] {
+        assert!(shop.raw(sql).is_err(), "{sql}");
+    }
+    let refused = patch(json!({"rate_ppm": -1, "name": "", "valid_from": "soon"})).await;
+    let refused = refused.refused(422, "validation_failed");
+    assert_eq!(pointers(&refused), ["/name", "/rate_ppm", "/valid_from"]);
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn begins_rate_and_year_of_number_at_midnight_of_the_shop() {
+    let app = TestApp::start();
+    let shop = unconfigured(&app, "corner", "Pacific/Auckland");
+    let body = json!({"tax_class": "standard", "name": "GST 15 %", "rate_ppm": 150_000,
+        "valid_from": "2020-01-01"});
+    let rate = add_rate(&shop, body).await;
+    assert_eq!(rate["valid_from"], "2019-12-31T11:00:00Z");
+    let body = json!({"tax_class": "standard", "name": "GST 20 %", "rate_ppm": 200_000,
+        "valid_from": "2026-01-01"});
+    add_rate(&shop, body).await;
+    let tea = shop.stocked("TEA", 100, 100).await;
+    let sell = async |key: &str, sold_at: &str, amount: i64| {
+        let body = json!({"lines": [{"product_id": tea, "quantity": 1}], "sold_at": sold_at,
+            "payments": [{"method": "cash", "amount_minor": amount}]});
+        shop.sale(key, body).await.expect(201).json()
+    };
+    // 2025-12-31 23:59:59 and 2026-01-01 00:00:00 in Auckland.
+    let old = sell("old", "2025-12-31T10:59:59Z", 115).await;
+    let new = sell("new", "2025-12-31T11:00:00Z", 120).await;
+    assert_eq!(old["invoice"]["number"], "INV-2025-000001");
+    assert_eq!(new["invoice"]["number"], "INV-2026-000001");
+    let report = |period: &str| shop.get(&format!("/v1/reports/revenue?{period}")).send();
+    let day = report("from=2026-01-01&to=2026-01-01")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(day["from"], "2025-12-31T11:00:00Z");
+    assert_eq!(day["to"], "2026-01-01T11:00:00Z");
+    assert_eq!(day["currencies"][0]["tax_minor"], 20);
+    let before = report("to=2025-12-31").await.expect(200).json();
+    assert_eq!(before["currencies"][0]["tax_minor"], 15);
+    let reversed = report("from=2026-01-02&to=2026-01-01").await;
+    assert_eq!(
+        pointers(&reversed.refused(422, "validation_failed")),
+        ["?to"]
+    );
+    shop.assert_integrity();
 }

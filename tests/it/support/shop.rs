@@ -261,6 +261,11 @@ impl TestApp {
 
     /// Creates a shop that sells in another currency.
     pub fn tenant_in(&self, slug: &str, currency: &str) -> TestShop {
+        self.tenant_with(slug, currency, NewShop::untaxed())
+    }
+
+    /// Creates a shop with other settings.
+    pub fn tenant_with(&self, slug: &str, currency: &str, shop: NewShop) -> TestShop {
         let command = CreateTenant {
             slug: Slug::parse(slug).expect("a slug"),
             name: Name::parse(&format!("Shop {slug}")).expect("a name"),
@@ -268,9 +273,8 @@ impl TestApp {
             domains: vec![HostName::parse(&format!("{slug}.shop.test")).expect("a host")],
         };
         let app = self.app();
-        let created =
-            blocking(|| app.create_tenant(&Origin::operator(), &command, NewShop::untaxed()))
-                .expect("the tenant is made");
+        let created = blocking(|| app.create_tenant(&Origin::operator(), &command, shop))
+            .expect("the tenant is made");
         TestShop {
             app: self.clone(),
             id: created.tenant.id,

@@ -17,7 +17,9 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::maintenance::tenant_files;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone, Timestamp};
+use crate::primitives::{
+    Country, Currency, DayOrInstant, HostName, Name, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
+};
 use crate::storage::StorageErrorKind;
 use crate::tenancy::commands::{self, DirectoryRefused, TenantRow};
 use crate::tenancy::provision::CreateTenant;
@@ -25,6 +27,7 @@ use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::disk_usage::Parts;
 use crate::tenant::settings::{NewShop, NewShopTax};
 use crate::tenant::tax::AddRate;
+use crate::tenant::tax_presets::{self, Preset};
 
 /// The default currency of a new tenant.
 const DEFAULT_CURRENCY: &str = "EUR";
@@ -100,6 +103,34 @@ struct CreatedTenantView {
     tenant: TenantView,
     /// The first key, with every scope of a tenant. Shown only here.
     api_key: String,
+    /// The known tax rates of the country, for a tenant that has none yet.
+    tax_presets: Vec<PresetView>,
+}
+
+/// A proposed tax rate.
+#[derive(Serialize, ToSchema)]
+struct PresetView {
+    tax_class: TaxClass,
+    name: Name,
+    rate_ppm: TaxRate,
+    valid_from: String,
+    /// The law that sets the rate.
+    source: Name,
+    /// The date of the text that confirms it.
+    checked: String,
+}
+
+impl From<&Preset> for PresetView {
+    fn from(preset: &Preset) -> Self {
+        Self {
+            tax_class: preset.tax_class.clone(),
+            name: preset.name.clone(),
+            rate_ppm: preset.rate,
+            valid_from: preset.valid_from.to_string(),
+            source: preset.source.clone(),
+            checked: preset.checked.to_string(),
+        }
+    }
 }
 
 /// A new tenant.
@@ -117,6 +148,12 @@ pub struct CreateTenantBody {
     #[serde(default)]
     #[schema(value_type = Vec<HostName>)]
     domains: Vec<String>,
+    /// The seller's country. Its tax rates are proposed in the answer, or taken with `tax_preset`.
+    #[schema(value_type = Option<Country>)]
+    country: Option<String>,
+    /// Take the proposed tax rates of the country.
+    #[serde(default)]
+    tax_preset: bool,
     /// The shop's time zone; default: `UTC`.
     #[schema(value_type = Option<TimeZone>)]
     timezone: Option<String>,
@@ -152,16 +189,24 @@ pub struct NewTenant {
 }
 
 /// The tax rates of a new tenant.
-fn parse_tax(wire: &CreateTenantBody, faults: &mut RequestFaults) -> Option<NewShopTax> {
-    if wire.no_tax && !wire.tax.is_empty() {
-        let text = "contradicts `tax`; leave out one of the two";
+fn parse_tax(
+    wire: &CreateTenantBody,
+    country: Option<Country>,
+    faults: &mut RequestFaults,
+) -> Option<NewShopTax> {
+    if wire.no_tax && (wire.tax_preset || !wire.tax.is_empty()) {
+        let text = "contradicts `tax` and `tax_preset`; leave out either";
         faults.add("/no_tax", "invalid", text);
     }
     if wire.tax.len() > NEW_RATES_MAX {
         faults.add("/tax", "invalid", "has more than 20 rates; add them later");
         return None;
     }
-    let mut rates: Vec<AddRate> = Vec::new();
+    let mut rates: Vec<AddRate> = match wire.tax_preset {
+        true => preset_rates(country, faults)?,
+        false => Vec::new(),
+    };
+    let count = rates.len() + wire.tax.len();
     for (index, rate) in wire.tax.iter().enumerate() {
         let at = |field: &str| format!("/tax/{index}/{field}");
         let tax_class = faults.check(at("tax_class"), TaxClass::parse(&rate.tax_class));
@@ -184,11 +229,29 @@ fn parse_tax(wire: &CreateTenantBody, faults: &mut RequestFaults) -> Option<NewS
             valid_from: None,
         });
     }
-    (rates.len() == wire.tax.len()).then_some(match (wire.no_tax, rates.is_empty()) {
+    (rates.len() == count).then_some(match (wire.no_tax, rates.is_empty()) {
         (true, _) => NewShopTax::None,
         (false, true) => NewShopTax::Later,
         (false, false) => NewShopTax::Rates(rates),
     })
+}
+
+/// The proposed rates of a country, from their own beginnings on.
+fn preset_rates(country: Option<Country>, faults: &mut RequestFaults) -> Option<Vec<AddRate>> {
+    let presets = country.map(tax_presets::presets_of).unwrap_or_default();
+    if presets.is_empty() {
+        let text = "needs `country`, and one whose rates are known: AT, BE, CH, DE, ES, FR, GB, \
+            IT, NL or PL; give the rates in `tax` instead";
+        faults.add("/tax_preset", "invalid", text);
+        return None;
+    }
+    let rate = |preset: &Preset| AddRate {
+        tax_class: preset.tax_class.clone(),
+        name: preset.name.clone(),
+        rate: preset.rate,
+        valid_from: Some(DayOrInstant::Day(preset.valid_from)),
+    };
+    Some(presets.iter().map(rate).collect())
 }
 
 impl FromBody for NewTenant {
@@ -205,7 +268,8 @@ impl FromBody for NewTenant {
             .collect();
         let timezone = wire.timezone.as_deref().unwrap_or("UTC");
         let timezone = faults.check("/timezone", TimeZone::parse(timezone));
-        let tax = parse_tax(&wire, faults);
+        let country = faults.optional("/country", wire.country.as_deref().map(Country::parse));
+        let tax = parse_tax(&wire, country.flatten(), faults);
         let tenant = CreateTenant {
             slug: slug?,
             name: name?,
@@ -213,6 +277,7 @@ impl FromBody for NewTenant {
             domains: domains.into_iter().collect::<Option<_>>()?,
         };
         let shop = NewShop {
+            country: country?,
             prices_include_tax: wire.prices_include_tax,
             timezone: timezone?,
             tax: tax?,
@@ -240,6 +305,10 @@ async fn create_tenant(
     landlord: Landlord,
     Body(NewTenant { tenant, shop }): Body<NewTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
+    let proposed = match (&shop.tax, shop.country) {
+        (NewShopTax::Later, Some(country)) => tax_presets::presets_of(country),
+        _ => &[],
+    };
     require_room(
         &landlord.app.limits,
         landlord.app.config.storage.disk_reserve,
@@ -253,6 +322,7 @@ async fn create_tenant(
     let view = CreatedTenantView {
         tenant: created.tenant.into(),
         api_key: created.key.secret,
+        tax_presets: proposed.iter().map(PresetView::from).collect(),
     };
     Ok((StatusCode::CREATED, Json(view)))
 }
