@@ -107,11 +107,41 @@ def catalog():
     rate = {"tax_class": "later", "name": "Later", "rate_ppm": 1, "valid_from": "2200-01-01T00:00:00Z"}
     post("/v1/tax-rates", rate)
     post("/v1/tax-rates", rate, "tax_rate_exists")
+    taxes()
     later = product("LATER", tax_class="later")
     patch("/v1/settings/shop", {"name": "Corner"})
+    patch("/v1/settings/shop", {"country": "FR", "vat_id": "DE136695976"}, "vat_id_mismatch")
     patch("/v1/settings/shop", {"name": "Corner"}, "stale_version", headers=stale)
     currencies(stale)
     return tea, jam, old, later, category
+
+
+def taxes():
+    rate = {"tax_class": "later", "name": "Later", "rate_ppm": 1, "valid_from": "2201-01-01"}
+    added = post("/v1/tax-rates", rate)["id"]
+    patch(f"/v1/tax-rates/{added}", {"name": "Much later"})
+    patch(f"/v1/tax-rates/{added}", {"valid_from": "2200-01-01T00:00:00Z"}, "tax_rate_exists")
+    patch(f"/v1/tax-rates/{UNKNOWN}", {}, "tax_rate_not_found")
+    call("DELETE", f"/v1/tax-rates/{added}", want=204)
+    call("DELETE", f"/v1/tax-rates/{added}", want="tax_rate_not_found")
+    post("/v1/tax-rates/none", {}, "tax_is_configured")
+
+
+def unconfigured_taxes(key):
+    """A tenant that has neither a rate nor an explicit "no tax"."""
+    more = {"key": key}
+    tea = post("/v1/catalog/products", {"sku": "TEA", "name": "Tea", "price_minor": 450}, **more)["id"]
+    lines = [{"product_id": tea, "quantity": 1}]
+    sold = {"lines": lines, "payments": [{"method": "cash", "amount_minor": 450}]}
+    post("/v1/sales", sold, "tax_not_configured", **more)
+    cart_id = post("/v1/carts", {}, **more)["id"]
+    post(f"/v1/carts/{cart_id}/items", lines[0], **more)
+    placed = {"cart_id": cart_id, "email": "ann@example.org", "payment_method": "cash"}
+    post("/v1/checkout", placed, "tax_not_configured", **more)
+    none = post("/v1/tax-rates/none", {}, 200, **more)["id"]
+    post("/v1/sales", sold, **more)
+    patch(f"/v1/tax-rates/{none}", {"name": "x"}, "tax_rate_in_use", **more)
+    call("DELETE", f"/v1/tax-rates/{none}", want="tax_rate_in_use", **more)
 
 
 def currencies(stale):
@@ -252,7 +282,8 @@ def landlord():
     post("/v1/landlord/tenants/third/domains", {"host": "third.example.org"}, 200, **more)
     post("/v1/landlord/tenants/third/domains", {"host": "other.example.org"}, "domain_taken", **more)
     post("/v1/landlord/tenants/third/suspend", None, 200, **more)
-    post("/v1/landlord/tenants", {"slug": "fourth", "name": "x"}, **more)
+    fourth = post("/v1/landlord/tenants", {"slug": "fourth", "name": "x"}, **more)
+    unconfigured_taxes(fourth["api_key"])
     call("DELETE", "/v1/landlord/tenants/fourth", want=204, **more)
     spare = post("/v1/landlord/api-keys", {"name": "spare"}, **more)
     call("DELETE", f"/v1/landlord/api-keys/{spare['id']}", want=204, **more)

@@ -84,10 +84,10 @@ impl From<Placed> for PlacedView {
     params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),
         (status = 409, description = "`cart_not_open`, `product_inactive`, `unpaid_orders_limit`, \
-            `out_of_stock`, `hold_limit_exceeded`"),
+            `out_of_stock`, `hold_limit_exceeded`, `tax_not_configured`"),
         (status = 422, description = "`validation_failed`, `cart_empty`, `currency_mismatch`, \
             `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, \
-            `unknown_tax_class`, `payment_method_unavailable`, `idempotency_key_reused`")))]
+            `payment_method_unavailable`, `idempotency_key_reused`")))]
 async fn place_order(
     shop: Shop<MayPlaceOrder>,
     Keyed { key, command }: Keyed<PlaceOrder>,

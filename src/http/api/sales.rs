@@ -210,12 +210,13 @@ impl From<Recorded> for RecordedView {
 #[utoipa::path(post, path = "/sales", tag = "sales", params(KeyedParams),
     request_body = RecordSaleBody,
     responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, \
-        `product_inactive`, `out_of_stock`, `invoice_number_taken`"),
+        `product_inactive`, `out_of_stock`, `invoice_number_taken`, \
+        `tax_not_configured`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, \
             `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, \
             `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, \
             `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, \
-            `unknown_tax_class`, `idempotency_key_reused`")))]
+            `idempotency_key_reused`")))]
 async fn record_sale(
     shop: Shop<Pos>,
     Keyed { key, command }: Keyed<RecordSale>,

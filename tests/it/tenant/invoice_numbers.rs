@@ -30,6 +30,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
             amount_minor: 450,
         }],
         email: None,
+        buyer: None,
     };
     let sold = shop.write(move |work| {
         // The write is undone, as a refusal undoes its work.
