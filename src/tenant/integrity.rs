@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{chain_ends, currency, ledger};
+use super::{chain_ends, currency, finance, ledger};
 use crate::platform::audit;
 use crate::primitives::{Currency, Digest};
 use crate::storage::{
@@ -297,7 +297,7 @@ pub(crate) fn tolerate_wrong_types(
 }
 
 fn ledger_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
-    let broken = ledger::verify_chain(view)?.into_iter();
+    let broken = finance::verify_ledger(view)?.into_iter();
     let lines =
         broken.map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
     Ok(lines.take(FINDINGS_PER_CHECK_MAX).collect())

@@ -21,7 +21,8 @@ use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
 use crate::storage::TenantWork;
-use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
+use crate::tenant::cancellation::{self, CancelUnpaid};
+use crate::tenant::orders::{self, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -234,7 +235,7 @@ async fn cancel_order(
 ) -> Result<Response, Problem> {
     shop.from_reserve()
         .once(key, StatusCode::OK, move |work| {
-            Ok(OrderView::from(orders::cancel_order(work, id)?))
+            Ok(OrderView::from(cancellation::cancel_order(work, id)?))
         })
         .await
 }
@@ -308,7 +309,7 @@ async fn cancel_unpaid(
         CancelUnpaidCommand::OfClientOf(order) => CancelUnpaid::OfClientOf(order),
     };
     let cancel = move |work: &mut TenantWork| {
-        let done = orders::cancel_unpaid(work, command)?;
+        let done = cancellation::cancel_unpaid(work, command)?;
         Ok(CancelledUnpaidView {
             cancelled: done.order_ids.len(),
             order_ids: done.order_ids,

@@ -25,7 +25,8 @@ use crate::platform::idempotency::{IdempotencyKey, KeyOutcome};
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::{Class, Currency, Note, Timestamp};
 use crate::rate_limit::LineKind;
-use crate::tenant::payments::{self, ConfirmPayment, Confirmed, Method, OpenPayment, Payment};
+use crate::tenant::confirm_payment::{self, ConfirmPayment, Confirmed};
+use crate::tenant::payments::{self, Method, OpenPayment, Payment};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -264,14 +265,15 @@ async fn confirm<P: Permission>(
 ) -> Result<Response, Problem> {
     let policy = shop.policy();
     let payment_id = command.payment_id;
-    let confirmed = shop.once_or(
-        key,
-        StatusCode::OK,
-        move |work| match payments::confirm_payment(work, &policy, &command)? {
-            Confirmed::Succeeded(done) => Ok(KeyOutcome::Keep(confirmed_view(*done))),
-            Confirmed::Declined(payment) => Ok(KeyOutcome::Forget(declined(&payment))),
-        },
-    );
+    let confirmed =
+        shop.once_or(
+            key,
+            StatusCode::OK,
+            move |work| match confirm_payment::confirm_payment(work, &policy, &command)? {
+                Confirmed::Succeeded(done) => Ok(KeyOutcome::Keep(confirmed_view(*done))),
+                Confirmed::Declined(payment) => Ok(KeyOutcome::Forget(declined(&payment))),
+            },
+        );
     confirmed.await.inspect_err(|problem| {
         if problem.code() == "payment_already_processed" {
             shop.log_security_event(

@@ -240,7 +240,7 @@ pub(super) fn count_unpaid(
 }
 
 /// The client of an order; `None` when there is no such order or it has no client.
-pub(super) fn client_of(
+pub(in crate::tenant) fn client_of(
     view: &TenantView,
     id: OrderId,
 ) -> Result<Option<Option<ClientHash>>, StorageError> {
@@ -248,7 +248,7 @@ pub(super) fn client_of(
 }
 
 /// Unpaid orders that were placed without a key: those of one client, the oldest first, or all.
-pub(super) fn unpaid_of(
+pub(in crate::tenant) fn list_unpaid(
     view: &TenantView,
     client: Option<ClientHash>,
     limit: u32,

@@ -4,12 +4,10 @@
 //! written in one transaction of the one writer, and a trigger keeps a succeeded one unchanged); a
 //! declined one is kept as `failed`, and the next attempt is a new payment.
 
-mod confirm_payment;
 mod model;
 mod open_payment;
 mod store;
 
-pub use confirm_payment::{ConfirmPayment, Confirmed, confirm_payment};
 pub use model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
 pub(in crate::tenant) use open_payment::require_method;
 pub use open_payment::{OpenPayment, cancel_open, cancel_payment, open_payment};
@@ -17,3 +15,4 @@ pub use store::{
     STATEMENTS, find_payment, insert_payment, is_payment_known, list_payments,
     list_payments_of_order,
 };
+pub(in crate::tenant) use store::{fail, succeed};

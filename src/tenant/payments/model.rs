@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use crate::primitives::id::{OrderId, PaymentId};
 use crate::primitives::{Class, Money, Note, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
-use crate::tenant::finance::SettleRefused;
 use crate::tenant::orders::{OrderRefused, OrderStatus};
 
 text_enum! {
@@ -104,9 +103,6 @@ pub enum PaymentRefused {
     Exceeds(Money),
     #[error(transparent)]
     Order(#[from] OrderRefused),
-    /// A step of the books was refused.
-    #[error(transparent)]
-    Settle(#[from] SettleRefused),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -133,7 +129,6 @@ impl Refusal for PaymentRefused {
             | Self::OtherPending(_)
             | Self::TooMany => Class::Conflict,
             Self::Order(refused) => refused.class(),
-            Self::Settle(refused) => refused.class(),
             Self::Storage(error) => error.class(),
         }
     }
@@ -151,7 +146,6 @@ impl Refusal for PaymentRefused {
             Self::Insufficient { .. } => "payment_insufficient",
             Self::Exceeds(_) => "payment_exceeds_total",
             Self::Order(refused) => refused.code(),
-            Self::Settle(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -171,7 +165,6 @@ impl Refusal for PaymentRefused {
                 Map::from_iter([("total_minor".to_owned(), json!(total.minor()))])
             }
             Self::Order(refused) => refused.facts(),
-            Self::Settle(refused) => refused.facts(),
             _ => Map::new(),
         }
     }

@@ -118,7 +118,7 @@ pub fn list_payments(
     ))
 }
 
-pub(super) fn succeed(
+pub(in crate::tenant) fn succeed(
     work: &mut TenantWork,
     payment: &mut Payment,
     reference: Option<&Note>,
@@ -135,7 +135,7 @@ pub(super) fn succeed(
     Ok(())
 }
 
-pub(super) fn fail(
+pub(in crate::tenant) fn fail(
     work: &mut TenantWork,
     payment: &mut Payment,
     code: &str,

@@ -79,7 +79,7 @@ pub const ALL: Handlers = Handlers(&[
         Handler::Local(inventory::expire),
     ),
     (
-        tenant::orders::CONFIRMATION,
+        tenant::confirmation::CONFIRMATION,
         Handler::Outbound(orders::send_confirmation),
     ),
     (

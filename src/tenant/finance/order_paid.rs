@@ -1,26 +1,28 @@
-//! `order_paid`: debits cash or clearing for each payment; credits revenue with the net amount and
-//! tax payable with the tax.
+//! The posting `order_paid`: debits cash or clearing for each payment; credits revenue with the net
+//! amount and tax payable with the tax.
 
-use crate::primitives::Timestamp;
+use super::financial_order::FinancialOrder;
+use crate::primitives::{Digest, Timestamp};
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::ledger::PaidDocuments;
-use crate::tenant::ledger::store::{AccountCode, NewEntry, book};
-use crate::tenant::payments::Method;
+use crate::tenant::ledger::{self, AccountCode, Posting};
+use crate::tenant::payments::{Method, Payment};
 
-/// Books a paid order as of `at`; `false` when it is booked already.
+/// The kind of the entry.
+pub(super) const ORDER_PAID: &str = "order_paid";
+
+/// Books a paid order with the digest of its documents, as of `at`; `false` when it is booked
+/// already.
 ///
 /// # Panics
 /// When the payments do not add up to the total, which the callers have checked.
-pub fn order_paid(
+pub(super) fn book_order_paid(
     work: &mut TenantWork,
-    documents: PaidDocuments<'_>,
+    of: &FinancialOrder,
+    order_number: &str,
+    payments: &[Payment],
+    documents: Digest,
     at: Timestamp,
 ) -> Result<bool, StorageError> {
-    let (order, of, payments) = (
-        documents.order,
-        documents.financial_order,
-        documents.payments,
-    );
     let account = |method| match method {
         Method::Cash => AccountCode::Cash,
         Method::Manual | Method::Test => AccountCode::Clearing,
@@ -34,14 +36,14 @@ pub fn order_paid(
         (AccountCode::Revenue, net),
         (AccountCode::TaxPayable, of.tax),
     ];
-    let entry = NewEntry {
-        kind: "order_paid",
+    let posting = Posting {
+        kind: ORDER_PAID,
         subject_id: *of.id.as_bytes(),
-        description: &format!("Order {}", order.number),
+        description: &format!("Order {order_number}"),
         booked_at: at,
         debits: &debits,
         credits: &credits,
-        documents: documents.digest(),
+        documents,
     };
-    book(work, &entry)
+    ledger::book(work, &posting)
 }
