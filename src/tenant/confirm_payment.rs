@@ -6,14 +6,11 @@ use serde_json::{Map, Value, json};
 use super::finance::{self, SettleRefused, Settlement};
 use super::inventory::{self, Goods};
 use super::orders::{self, OrderEvent, OrderRefused};
-use super::payments::{self, Method, Payment, PaymentRefused, PaymentStatus};
+use super::payments::{self, Payment, PaymentRefused, PaymentStatus};
 use super::{Policy, audit};
 use crate::primitives::id::PaymentId;
 use crate::primitives::{Class, Note, Refusal};
 use crate::storage::{StorageError, TenantWork};
-
-/// The reference that makes a `test` payment be declined, for developers.
-pub const DECLINE: &str = "decline";
 
 /// The command to confirm a payment.
 #[derive(Clone, Debug)]
@@ -107,9 +104,9 @@ pub fn confirm_payment(
         return Err(PaymentRefused::OrderNotPayable(order.status).into());
     }
     let reference = command.provider_reference.as_ref();
-    if payment.method == Method::Test
-        && reference.is_some_and(|reference| reference.as_str() == DECLINE)
-    {
+    payments::require_reference(payment.method, reference)?;
+    let declined_by = payment.method.rules().declined_by;
+    if declined_by.is_some() && reference.map(Note::as_str) == declined_by {
         payments::fail(work, &mut payment, "declined", reference)?;
         audit::record(
             work,

@@ -18,7 +18,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
 use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
-use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
+use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, MovementKind, Stock};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -50,8 +50,8 @@ impl From<Stock> for StockView {
 struct MovementView {
     id: MovementId,
     product_id: ProductId,
-    #[schema(value_type = String, example = "adjustment")]
-    kind: inventory::MovementKind,
+    #[schema(value_type = MovementKind)]
+    kind: MovementKind,
     quantity_delta: i64,
     on_hand_after: i64,
     order_id: Option<OrderId>,

@@ -22,7 +22,7 @@ use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
 use crate::storage::TenantWork;
 use crate::tenant::cancellation::{self, CancelUnpaid};
-use crate::tenant::orders::{self, Order, OrderStatus};
+use crate::tenant::orders::{self, Channel, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -101,8 +101,8 @@ pub struct OrderView {
     number: String,
     #[schema(value_type = OrderStatus)]
     status: &'static str,
-    /// `checkout` or `sale`.
-    channel: &'static str,
+    #[schema(value_type = Channel)]
+    channel: Channel,
     currency: Currency,
     prices_include_tax: bool,
     items: Vec<OrderItemView>,
@@ -123,7 +123,7 @@ impl From<Order> for OrderView {
             id: order.id,
             number: order.number,
             status: order.status.as_str(),
-            channel: order.channel.as_str(),
+            channel: order.channel,
             currency: order.currency,
             prices_include_tax: order.prices_include_tax,
             items: order.lines.into_iter().map(OrderItemView::from).collect(),

@@ -42,8 +42,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 pub struct PaymentView {
     id: PaymentId,
     order_id: OrderId,
-    /// `cash`, `manual`, and under `--dev` `test`.
-    method: &'static str,
+    #[schema(value_type = Method)]
+    method: Method,
     /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled` or `unknown`.
     status: &'static str,
     /// The part of the order that it pays.
@@ -65,7 +65,7 @@ impl From<Payment> for PaymentView {
         Self {
             id: payment.id,
             order_id: payment.order_id,
-            method: payment.method.as_str(),
+            method: payment.method,
             status: payment.status.as_str(),
             amount_minor: payment.amount.minor(),
             tendered_minor,
@@ -125,13 +125,13 @@ async fn get_payment(
 pub struct OpenPaymentBody {
     #[schema(value_type = OrderId)]
     order_id: String,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
 }
 
-pub(super) fn parse_method(text: &str) -> Result<Method, &'static str> {
-    Method::parse(text).ok_or("unknown payment method; use cash or manual, or test under --dev")
+pub(super) fn parse_method(text: &str) -> Result<Method, String> {
+    Method::parse(text)
+        .ok_or_else(|| format!("unknown payment method; use one of {}", Method::names()))
 }
 
 impl FromBody for OpenPayment {

@@ -54,7 +54,6 @@ pub struct SalePaymentBody {
     /// A UUID that the client chose for the payment; globally unique.
     #[schema(value_type = Option<PaymentId>)]
     id: Option<String>,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
     /// The amount handed over; of cash, the surplus is change.

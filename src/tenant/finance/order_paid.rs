@@ -1,11 +1,11 @@
-//! The posting `order_paid`: debits cash or clearing for each payment; credits revenue with the net
-//! amount and tax payable with the tax.
+//! The posting `order_paid`: debits the account of each payment's method; credits revenue with the
+//! net amount and tax payable with the tax.
 
 use super::financial_order::FinancialOrder;
 use crate::primitives::{Digest, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::ledger::{self, AccountCode, Posting};
-use crate::tenant::payments::{Method, Payment};
+use crate::tenant::payments::Payment;
 
 /// The kind of the entry.
 pub(super) const ORDER_PAID: &str = "order_paid";
@@ -23,13 +23,9 @@ pub(super) fn book_order_paid(
     documents: Digest,
     at: Timestamp,
 ) -> Result<bool, StorageError> {
-    let account = |method| match method {
-        Method::Cash => AccountCode::Cash,
-        Method::Manual | Method::Test => AccountCode::Clearing,
-    };
     let debits: Vec<_> = payments
         .iter()
-        .map(|payment| (account(payment.method), payment.amount))
+        .map(|payment| (payment.method.rules().account, payment.amount))
         .collect();
     let net = of.total.minus(of.tax).expect("the total holds the tax");
     let credits = [

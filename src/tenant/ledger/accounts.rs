@@ -7,8 +7,10 @@ text_enum! {
     AccountCode {
         /// Cash in the till.
         Cash = "1000",
-        /// Money in transit: bank transfers, card terminals.
+        /// Money in transit, such as bank transfers.
         Clearing = "1200",
+        /// Money that the operator of the card terminal owes.
+        CardClearing = "1210",
         /// Tax owed to the tax office.
         TaxPayable = "2200",
         /// Sales without tax.
@@ -16,10 +18,15 @@ text_enum! {
     }
 }
 
-/// The chart of accounts: code, name, kind.
-pub const ACCOUNTS: &[(AccountCode, &str, &str)] = &[
-    (AccountCode::Cash, "Cash", "asset"),
-    (AccountCode::Clearing, "Payment clearing", "asset"),
-    (AccountCode::TaxPayable, "Sales tax payable", "liability"),
-    (AccountCode::Revenue, "Sales revenue", "revenue"),
-];
+impl AccountCode {
+    /// The name and the kind: `asset`, `liability`, `revenue` or `expense`.
+    pub const fn name_and_kind(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cash => ("Cash", "asset"),
+            Self::Clearing => ("Payment clearing", "asset"),
+            Self::CardClearing => ("Card clearing", "asset"),
+            Self::TaxPayable => ("Sales tax payable", "liability"),
+            Self::Revenue => ("Sales revenue", "revenue"),
+        }
+    }
+}

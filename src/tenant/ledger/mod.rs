@@ -10,7 +10,7 @@ mod chain;
 mod queries;
 mod store;
 
-pub use accounts::{ACCOUNTS, AccountCode};
+pub use accounts::AccountCode;
 pub use chain::{DocumentsOf, end as chain_end, hash_at as chain_hash_at, verify as verify_chain};
 pub use queries::{
     Account, AccountBalance, Entry, Transfer, TrialBalance, list_accounts, list_entries,

@@ -1,14 +1,13 @@
 //! The one function that writes entries and transfers.
 
-use super::accounts::{ACCOUNTS, AccountCode};
+use super::accounts::AccountCode;
 use super::chain::{self, Link};
 use crate::primitives::id::{EntryId, EntryKind};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
 use crate::storage::{StorageError, TenantWork, params, statements};
 
 statements! {
-    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', \
-        '4000') AND currency = ?1";
+    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE currency = ?1";
     OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, \
         ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
@@ -87,8 +86,9 @@ pub fn book(work: &mut TenantWork, new: &Posting<'_>) -> Result<bool, StorageErr
 
 fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), StorageError> {
     let open: Vec<AccountCode> = work.all(&OPEN_ACCOUNTS, params![currency], |row| row.get(0))?;
-    let mut missing = ACCOUNTS.iter().filter(|(code, ..)| !open.contains(code));
-    missing.try_for_each(|(code, name, kind)| {
+    let mut missing = AccountCode::ALL.iter().filter(|code| !open.contains(code));
+    missing.try_for_each(|code| {
+        let (name, kind) = code.name_and_kind();
         work.insert(&OPEN_ACCOUNT, params![code, currency, name, kind])
     })
 }

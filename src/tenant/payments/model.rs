@@ -2,22 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::methods::Method;
 use crate::primitives::id::{OrderId, PaymentId};
 use crate::primitives::{Class, Money, Note, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::orders::{OrderRefused, OrderStatus};
-
-text_enum! {
-    /// A payment method.
-    Method {
-        /// Notes and coins in the till.
-        Cash = "cash",
-        /// A method that the shop checks itself: a bank transfer, a card terminal of its own.
-        Manual = "manual",
-        /// No real money, under `--dev` only.
-        Test = "test",
-    }
-}
 
 text_enum! {
     /// The status of a payment.
@@ -81,6 +70,9 @@ pub enum PaymentRefused {
     Over(PaymentStatus, OrderStatus),
     #[error("the payment method `{0}` is not available in this shop; choose another one")]
     MethodUnavailable(Method),
+    /// The method needs a reference, and none was given.
+    #[error("a payment by `{0}` needs a provider reference; confirm it with provider_reference")]
+    ReferenceMissing(Method),
     /// The order does not wait for a payment.
     #[error("the order is {0} and accepts no payment")]
     OrderNotPayable(OrderStatus),
@@ -99,7 +91,7 @@ pub enum PaymentRefused {
     #[error("payments of {paid} do not cover the total of {total}; add the difference")]
     Insufficient { paid: Money, total: Money },
     /// More than the total, by a method that gives no change.
-    #[error("the payments exceed the total of {0}, and only cash gives change; reduce them")]
+    #[error("the payments exceed the total of {0}, and give no change for it; reduce them")]
     Exceeds(Money),
     #[error(transparent)]
     Order(#[from] OrderRefused),
@@ -120,6 +112,7 @@ impl Refusal for PaymentRefused {
         match self {
             Self::NotFound => Class::NotFound,
             Self::MethodUnavailable(_)
+            | Self::ReferenceMissing(_)
             | Self::Zero(_)
             | Self::Insufficient { .. }
             | Self::Exceeds(_) => Class::Invalid,
@@ -137,6 +130,7 @@ impl Refusal for PaymentRefused {
         match self {
             Self::NotFound => "payment_not_found",
             Self::MethodUnavailable(_) => "payment_method_unavailable",
+            Self::ReferenceMissing(_) => "payment_reference_missing",
             Self::AlreadyProcessed => "payment_already_processed",
             Self::Over(..) => "payment_over",
             Self::OrderNotPayable(_) => "order_not_payable",

@@ -128,15 +128,29 @@ async fn books_each_payment_method_and_gives_change() {
     let sold = shop.sale("coin", body).await.expect(201).json();
     assert_eq!(amounts(&sold["payments"][1]), [Some(0), Some(5), Some(5)]);
     shop.assert_integrity();
+    let payments =
+        json!([{"method": "card", "amount_minor": 1_000}, {"method": "cash", "amount_minor": 200}]);
+    let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
+    let sold = shop.sale("card", body).await.expect(201).json();
+    assert_eq!(amounts(&sold["payments"][0]), [Some(1_000), None, Some(0)]);
+    assert_eq!(
+        shop.rows(
+            "SELECT debit_code, amount_minor FROM ledger_transfer WHERE entry_seq = 3 ORDER BY seq"
+        ),
+        ["1210|1000", "1000|190"]
+    );
+    shop.assert_integrity();
     let over = |method: &str, amount: i64| {
         json!({"lines": [{"product_id": mug, "quantity": 1}],
         "payments": [{"method": method, "amount_minor": amount}]})
     };
-    let refused = shop
-        .sale("over", over("manual", 1_191))
-        .await
-        .refused(422, "payment_exceeds_total");
-    assert_eq!(refused["total_minor"], 1_190);
+    for method in ["manual", "card"] {
+        let refused = shop
+            .sale("over", over(method, 1_191))
+            .await
+            .refused(422, "payment_exceeds_total");
+        assert_eq!(refused["total_minor"], 1_190);
+    }
     let refused = shop
         .sale("under", over("cash", 1_189))
         .await
@@ -159,7 +173,7 @@ async fn books_each_payment_method_and_gives_change() {
     shop.sale("mixed", body)
         .await
         .refused(422, "payment_exceeds_total");
-    assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 2);
+    assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 3);
 }
 
 #[tokio::test]
