@@ -64,8 +64,8 @@ pub(super) fn put_to(
     }
 }
 
-/// Deducts change from the payments that give it, the last first; returns the remainder that could not be
-/// given.
+/// Deducts change from the payments that give it, the last first; returns the remainder that could
+/// not be given.
 fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, MoneyError> {
     for tender in tenders
         .iter_mut()

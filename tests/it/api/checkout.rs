@@ -101,7 +101,7 @@ async fn writes_all_books_in_one_confirmation() {
             ("financial_order", 1),
             ("financial_transaction", 1),
             ("invoice", 1),
-            ("ledger_account", 4),
+            ("ledger_account", 5),
             ("ledger_entry", 1),
             ("ledger_transfer", 2),
             ("inventory_movement", 1),

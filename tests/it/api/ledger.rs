@@ -63,10 +63,12 @@ async fn sums_trial_balance_up_to_its_time() {
         [
             "1000 EUR 1190 0",
             "1200 EUR 2380 0",
+            "1210 EUR 0 0",
             "2200 EUR 0 570",
             "4000 EUR 0 3000",
             "1000 USD 476 0",
             "1200 USD 0 0",
+            "1210 USD 0 0",
             "2200 USD 0 76",
             "4000 USD 0 400"
         ]

@@ -23,7 +23,7 @@ const USES: &[(&str, &[&str])] = &[
     ("cart", &["currency", "policy", "settings", "catalog"]),
     ("pricing", &["tax", "catalog"]),
     ("orders", &["audit", "pricing"]),
-    ("payments", &["audit", "policy", "orders"]),
+    ("payments", &["audit", "ledger", "policy", "orders"]),
     (
         "cancellation",
         &["audit", "inventory", "orders", "payments"],
@@ -79,7 +79,15 @@ const USES: &[(&str, &[&str])] = &[
     ),
     (
         "integrity",
-        &["currency", "ledger", "chain_ends", "finance"],
+        &[
+            "currency",
+            "ledger",
+            "chain_ends",
+            "inventory",
+            "orders",
+            "payments",
+            "finance",
+        ],
     ),
     (
         "sales",
