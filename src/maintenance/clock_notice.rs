@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::alerts::notice::{Notice, Sender};
 use crate::app::App;
 use crate::landlord::ClockSuspicion;
-use crate::landlord::clock::{self, NoticeChannel};
-use crate::outbound::mail::Mail;
-use crate::primitives::{Origin, Timestamp, chain};
+use crate::landlord::clock;
+use crate::platform::alerts::AlertChannel;
+use crate::primitives::{Origin, Timestamp};
 use crate::storage::StorageError;
 
 /// No job has a deadline for the notice: only the limits of the channels apply.
@@ -30,20 +31,13 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
 }
 
 /// Channels that have not been notified yet.
-fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
-    let recipients = app.alert_recipients.recipients();
-    let channels = [
-        (NoticeChannel::Webhook, recipients.webhook.is_some()),
-        (NoticeChannel::Mail, recipients.email_to.is_some()),
-    ];
-    if channels.iter().all(|(_, is_configured)| !is_configured) {
-        return Ok(Vec::new());
+fn list_pending(app: &App) -> Result<Vec<AlertChannel>, StorageError> {
+    let mut pending = app.alert_recipients.recipients().channels();
+    if !pending.is_empty() {
+        let notified = app.directory.read(clock::find_notified).wait()?;
+        pending.retain(|channel| !notified.contains(channel));
     }
-    let notified = app.directory.read(clock::find_notified).wait()?;
-    let pending = channels
-        .into_iter()
-        .filter(|(channel, is_configured)| *is_configured && !notified.contains(channel));
-    Ok(pending.map(|(channel, _)| channel).collect())
+    Ok(pending)
 }
 
 /// Notifies the channels that have not been notified yet. Blocks.
@@ -55,12 +49,16 @@ pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
         return Ok(());
     };
     let (mut failed, since) = (Vec::new(), suspicion.since);
+    let sender = Sender {
+        outbound: app.outbound.as_ref(),
+        mailer: &app.mailer,
+        now,
+        within: NO_JOB,
+    };
     for channel in list_pending(app).map_err(|error| error.to_string())? {
-        let sent = match channel {
-            NoticeChannel::Webhook => call(app, &suspicion, now),
-            NoticeChannel::Mail => mail(app, &suspicion),
-        };
-        let recorded = sent.and_then(|()| {
+        let recipients = app.alert_recipients.recipients();
+        let sent = sender.send(&recipients, channel, notice(&suspicion));
+        let recorded = sent.map_err(|error| error.reason).and_then(|()| {
             let write = app
                 .directory
                 .database()
@@ -78,38 +76,7 @@ pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// The id of the message: equal for all attempts, so that the receiver can detect a repetition.
-fn message_id(suspicion: &ClockSuspicion) -> String {
-    format!(
-        "clock-suspected.{}",
-        suspicion.since.as_millis().unsigned_abs()
-    )
-}
-
-fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), String> {
-    let Some(webhook) = app.alert_recipients.recipients().webhook.clone() else {
-        return Ok(());
-    };
-    let body = json!({
-        "type": "clock.suspected",
-        "timestamp": suspicion.since,
-        "data": {"since": suspicion.since, "reason": suspicion.reason, "ends": suspicion.ends},
-    });
-    let id = format!("msg_{}", message_id(suspicion));
-    let called = webhook.send(
-        app.outbound.as_ref(),
-        &id,
-        now,
-        body.to_string().into_bytes(),
-        NO_JOB,
-    );
-    called.map_err(|error| format!("{}: {}", webhook.target, chain(&error)))
-}
-
-fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
-    let Some(to) = app.alert_recipients.recipients().email_to.clone() else {
-        return Ok(());
-    };
+fn notice(suspicion: &ClockSuspicion) -> Notice {
     let ClockSuspicion {
         since,
         reason,
@@ -121,15 +88,14 @@ fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
          not affected.\nIt ends {ends}.\n\nCheck the clock and correct it if it is wrong. \
          When it is right:\n\n  tillbox retention prune --clock-is-right\n"
     );
-    let mail = Mail {
-        to,
+    let id = format!("clock-suspected.{}", since.as_millis().unsigned_abs());
+    Notice {
+        event: "clock.suspected",
+        mail_id: id.clone(),
+        id,
+        at: *since,
+        data: json!({"since": since, "reason": reason, "ends": ends}),
         subject: "Tillbox: the clock is not trusted".to_owned(),
         text,
-        message_id: message_id(suspicion),
-        // The suspect instant may be no valid date for a mail; a wrong date is better than no mail.
-        date_ms: since.as_millis().max(0),
-    };
-    app.mailer
-        .send(&mail, NO_JOB)
-        .map_err(|error| chain(&error))
+    }
 }

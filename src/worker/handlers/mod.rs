@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::JobError;
 use crate::app::App;
+use crate::platform::alerts::AlertChannel;
 use crate::primitives::Stopwatch;
 use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
@@ -64,10 +65,13 @@ pub struct Handlers(pub &'static [(&'static str, Handler)]);
 
 /// The handlers of this program.
 pub const ALL: Handlers = Handlers(&[
-    (platform::alerts::MAIL, Handler::Outbound(alerts::send_mail)),
     (
-        platform::alerts::WEBHOOK,
-        Handler::Outbound(alerts::call_webhook),
+        AlertChannel::Webhook.job_kind(),
+        Handler::Outbound(|job| alerts::send(job, AlertChannel::Webhook)),
+    ),
+    (
+        AlertChannel::Mail.job_kind(),
+        Handler::Outbound(|job| alerts::send(job, AlertChannel::Mail)),
     ),
     (
         platform::alerts::WINDOW_END,
@@ -106,4 +110,16 @@ impl Handlers {
 fn payload<T: DeserializeOwned>(text: &str) -> Result<T, JobError> {
     serde_json::from_str(text)
         .map_err(|error| JobError::permanent(format!("the payload is invalid: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_alerts_of_each_channel() {
+        for channel in AlertChannel::ALL {
+            assert!(ALL.find(channel.job_kind()).is_some(), "{channel}");
+        }
+    }
 }
