@@ -33,6 +33,7 @@ struct StockView {
     on_hand: i64,
     reserved: i64,
     available: i64,
+    updated_at: Option<Timestamp>,
 }
 
 impl From<Stock> for StockView {
@@ -42,6 +43,7 @@ impl From<Stock> for StockView {
             on_hand: stock.on_hand,
             reserved: stock.reserved,
             available: stock.available(),
+            updated_at: stock.updated_at,
         }
     }
 }

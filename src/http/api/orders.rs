@@ -115,6 +115,7 @@ pub struct OrderView {
     total_minor: i64,
     email: Option<Email>,
     placed_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl From<Order> for OrderView {
@@ -134,6 +135,7 @@ impl From<Order> for OrderView {
             total_minor: order.total.minor(),
             email: order.email,
             placed_at: order.placed_at,
+            updated_at: order.updated_at,
         }
     }
 }

@@ -56,6 +56,7 @@ pub struct PaymentView {
     provider_reference: Option<Note>,
     failure_code: Option<String>,
     created_at: Timestamp,
+    updated_at: Timestamp,
     succeeded_at: Option<Timestamp>,
 }
 
@@ -74,6 +75,7 @@ impl From<Payment> for PaymentView {
             provider_reference: payment.provider_reference,
             failure_code: payment.failure_code,
             created_at: payment.created_at,
+            updated_at: payment.updated_at,
             succeeded_at: payment.succeeded_at,
         }
     }

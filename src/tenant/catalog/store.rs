@@ -12,7 +12,7 @@ use crate::storage::{
 macro_rules! columns {
     () => {
         "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \
-         active, version"
+         active, version, updated_at"
     };
 }
 
@@ -56,6 +56,7 @@ fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
         category_id: row.get(8)?,
         active: row.get(9)?,
         version: row.get(10)?,
+        updated_at: row.get(11)?,
     })
 }
 
@@ -101,7 +102,7 @@ pub(super) fn page(
     page: PageRequest,
     of: Selection,
 ) -> Result<Page<Product>, StorageError> {
-    let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
+    let map = |row: &Row<'_>| Ok((row.get(12)?, product(row)?));
     let (before, fetch) = (page.before, page.fetch());
     let rows = match (of.category, of.active) {
         (None, None) => view.all(&PAGE, params![before, fetch], map)?,

@@ -21,7 +21,8 @@ macro_rules! movement_columns {
 }
 
 statements! {
-    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
+    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0), \
+        stock.updated_at FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
@@ -86,6 +87,7 @@ pub(super) fn stock(
             product_id: row.get(0)?,
             on_hand: row.get(1)?,
             reserved: row.get(2)?,
+            updated_at: row.get(3)?,
         })
     })
 }

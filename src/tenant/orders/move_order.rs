@@ -63,6 +63,5 @@ fn move_to(
         event,
     })?;
     store::set_status(work, order, to)?;
-    order.status = to;
     Ok(())
 }

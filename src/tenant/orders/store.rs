@@ -24,7 +24,8 @@ macro_rules! line_columns {
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
-         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
+         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id, \
+         updated_at"
     };
 }
 
@@ -87,6 +88,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         email: row.get(11)?,
         placed_at: row.get(12)?,
         exchange_rate_id: row.get(13)?,
+        updated_at: row.get(14)?,
         lines: Vec::new(),
     })
 }
@@ -144,6 +146,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         total: priced.total,
         email: new.email,
         placed_at: new.placed_at,
+        updated_at: now,
         exchange_rate_id: new.exchange_rate_id,
         tax_lines: new.priced.tax_lines,
         lines: new.priced.lines,
@@ -186,7 +189,7 @@ pub(super) fn page(
     page: PageRequest,
     status: Option<OrderStatus>,
 ) -> Result<Vec<(i64, Order)>, StorageError> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(14)?, order(row)?));
+    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(15)?, order(row)?));
     let mut orders = match status {
         None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
         Some(status) => view.all(
@@ -218,7 +221,7 @@ pub(super) fn page(
 
 pub(super) fn set_status(
     work: &mut TenantWork,
-    order: &Order,
+    order: &mut Order,
     status: OrderStatus,
 ) -> Result<(), StorageError> {
     let now = work.now();
@@ -226,8 +229,9 @@ pub(super) fn set_status(
         &SET_STATUS,
         params![order.id, status, now, order.status],
         Rows::Exactly(1),
-    )
-    .map(drop)
+    )?;
+    (order.status, order.updated_at) = (status, now);
+    Ok(())
 }
 
 /// Counts the unpaid orders of a client that were placed after `since`.

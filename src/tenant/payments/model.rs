@@ -40,6 +40,8 @@ pub struct Payment {
     pub provider_reference: Option<Note>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
     pub succeeded_at: Option<Timestamp>,
 }
 

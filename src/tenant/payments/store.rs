@@ -13,7 +13,7 @@ use crate::storage::{
 macro_rules! columns {
     () => {
         "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, \
-         failure_code, created_at, succeeded_at"
+         failure_code, created_at, succeeded_at, updated_at"
     };
 }
 
@@ -52,6 +52,7 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
         failure_code: row.get(8)?,
         created_at: row.get(9)?,
         succeeded_at: row.get(10)?,
+        updated_at: row.get(11)?,
     })
 }
 
@@ -78,6 +79,7 @@ pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment
         provider_reference: None,
         failure_code: None,
         created_at: now,
+        updated_at: now,
         succeeded_at: new.succeeded_at,
     })
 }
@@ -112,7 +114,7 @@ pub fn list_payments(
     }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(11)?, payment(row)?))
+            Ok((row.get(12)?, payment(row)?))
         })?,
         page,
     ))
@@ -129,6 +131,7 @@ pub(in crate::tenant) fn succeed(
         params![payment.id, reference, now],
         Rows::Exactly(1),
     )?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Succeeded;
     payment.provider_reference = reference.cloned();
     payment.succeeded_at = Some(now);
@@ -147,6 +150,7 @@ pub(in crate::tenant) fn fail(
         params![payment.id, code, reference, now],
         Rows::Exactly(1),
     )?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Failed;
     payment.failure_code = Some(code.to_owned());
     payment.provider_reference = reference.cloned();
@@ -156,6 +160,7 @@ pub(in crate::tenant) fn fail(
 pub(super) fn cancel(work: &mut TenantWork, payment: &mut Payment) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&CANCEL, params![payment.id, now], Rows::Exactly(1))?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Cancelled;
     Ok(())
 }
