@@ -7,7 +7,8 @@ use crate::primitives::{Class, Currency, Name, Refusal, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    SHOP = "SELECT name, currency, prices_include_tax, version, updated_at FROM shop WHERE singleton = 1";
+    SHOP = "SELECT name, currency, prices_include_tax, version, updated_at FROM shop WHERE \
+        singleton = 1";
     INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, \
         updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
     UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, \

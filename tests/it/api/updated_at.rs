@@ -1,5 +1,5 @@
-//! `updated_at` is the instant of the last change of a product, an order, a payment, a stock and the
-//! settings. A call that changes nothing leaves it.
+//! `updated_at` is the instant of the last change of a product, an order, a payment, a stock and
+//! the settings. A call that changes nothing leaves it.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn changes_with_product_stock_and_settings() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
-    let product = format!("/v1/products/{tea}");
+    let product = format!("/v1/catalog/products/{tea}");
     changes(&shop, &product, json!({"price_minor": 500})).await;
     let stock = format!("/v1/inventory/stock/{tea}");
     changes(&shop, &stock, json!({"on_hand": 9})).await;
