@@ -7,7 +7,7 @@ use super::source::{self, Source, places, words};
 
 /// The modules of `tenant/`, each with the modules that it may use. An entry names only entries
 /// above it, so there is no circle.
-const USES: &[(&str, &[&str])] = &[
+const USES: &[Entry] = &[
     ("audit", &[]),
     ("currency", &["audit"]),
     ("disk_usage", &[]),
@@ -106,6 +106,9 @@ const USES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// An entry of [`USES`]: a module and the modules that it may use.
+type Entry = (&'static str, &'static [&'static str]);
+
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// The module of `tenant/` that a path of names belongs to.
@@ -160,7 +163,7 @@ fn uses(sources: &[Source]) -> Uses {
 }
 
 /// Differences between the uses found and those allowed.
-fn offences(found: &Uses, allowed: &[(&str, &[&str])]) -> Vec<String> {
+fn offences(found: &Uses, allowed: &[Entry]) -> Vec<String> {
     let mut offences = Vec::new();
     let mut above = BTreeSet::new();
     for (module, used) in allowed {
@@ -203,9 +206,9 @@ fn finds_unlisted_and_unused_edge() {
         Source::new("tenant/c.rs", "use crate::primitives::Id;\n"),
     ];
     let uses = uses(&sources);
-    let right: &[(&str, &[&str])] = &[("c", &[]), ("b", &["c"]), ("a", &["b", "c"])];
+    let right: &[Entry] = &[("c", &[]), ("b", &["c"]), ("a", &["b", "c"])];
     assert_eq!(offences(&uses, right), [""; 0]);
-    let wrong: &[(&[(&str, &[&str])], &str)] = &[
+    let wrong: &[(&[Entry], &str)] = &[
         (&[("c", &[]), ("b", &["c"]), ("a", &["b"])], "a uses c"),
         (
             &[("c", &[]), ("b", &["c"]), ("a", &["b", "c"]), ("d", &[])],
@@ -224,7 +227,7 @@ fn finds_unlisted_and_unused_edge() {
             "{expected}: {found:?}"
         );
     }
-    let unused: &[(&str, &[&str])] = &[("c", &[]), ("b", &["c"]), ("a", &["c", "b"])];
+    let unused: &[Entry] = &[("c", &[]), ("b", &["c"]), ("a", &["c", "b"])];
     let without_b = self::uses(&[
         Source::new("tenant/a.rs", "fn f() { super::c::g() }\n"),
         Source::new("tenant/b.rs", "use super::c::C;\n"),
