@@ -458,7 +458,7 @@ CREATE TABLE ledger_account (
     currency TEXT NOT NULL CHECK (length(currency) = 3),
     name     TEXT NOT NULL,
     kind     TEXT NOT NULL CHECK (kind IN ('asset', 'liability', 'revenue', 'expense')),
-    PRIMARY KEY (code, currency)
+    PRIMARY KEY (currency, code)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account
 BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;

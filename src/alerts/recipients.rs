@@ -14,7 +14,7 @@ use crate::config::Alerts;
 use crate::outbound::http::{AnswerPart, Bounds, Call, CallError, Outbound, Target};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
-use crate::platform::alerts::{Channels, SharedChannels};
+use crate::platform::alerts::{AlertChannel, Channels, SharedChannels};
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
@@ -91,6 +91,22 @@ pub struct Recipients {
     pub email_to: Option<String>,
 }
 
+impl Recipients {
+    /// Whether a channel is configured.
+    pub fn has(&self, channel: AlertChannel) -> bool {
+        match channel {
+            AlertChannel::Webhook => self.webhook.is_some(),
+            AlertChannel::Mail => self.email_to.is_some(),
+        }
+    }
+
+    /// The configured channels.
+    pub fn channels(&self) -> Vec<AlertChannel> {
+        let all = AlertChannel::ALL.iter().copied();
+        all.filter(|channel| self.has(*channel)).collect()
+    }
+}
+
 /// Where alerts go now.
 #[derive(Debug, Default)]
 pub struct AlertRecipients {
@@ -152,15 +168,15 @@ impl AlertRecipients {
             return Err(missing);
         }
         let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
+        let recipients = Recipients { webhook, email_to };
         let channels = Channels {
-            webhook: webhook.is_some(),
-            mail: email_to.is_some(),
+            configured: recipients.channels(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
         };
         *self
             .recipients
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(recipients);
         self.channels.set(channels);
         missing.map_or(Ok(()), Err)
     }

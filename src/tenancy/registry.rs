@@ -311,7 +311,7 @@ impl Registry {
                 for job in queue::rescue(work)? {
                     alerts::record_discard(
                         work,
-                        channels,
+                        channels.clone(),
                         &job,
                         job.attempt - 1,
                         "rescued too often",

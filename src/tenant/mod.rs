@@ -5,10 +5,13 @@
 //! `f(view, …)` to read.
 
 pub mod audit;
+pub mod cancellation;
 pub mod cart;
 pub mod catalog;
 pub mod chain_ends;
 pub mod checkout;
+pub mod confirm_payment;
+pub mod confirmation;
 pub mod currency;
 pub mod disk_usage;
 pub mod finance;
@@ -26,6 +29,7 @@ pub mod reports;
 pub mod retention;
 pub mod sales;
 pub mod settings;
+pub mod snapshot;
 pub mod tax;
 
 pub use policy::Policy;

@@ -44,7 +44,7 @@ pub struct PricedLine {
 }
 
 /// The tax of an order at one rate. Members are sorted by name, because snapshots require it (see
-/// `finance::canonical`).
+/// `snapshot::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxLine {
     /// The rate's name.

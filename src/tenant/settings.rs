@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::tax;
-use crate::primitives::{Class, Currency, Name, Refusal};
+use crate::primitives::{Class, Currency, Name, Refusal, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    SHOP = "SELECT name, currency, prices_include_tax, version FROM shop WHERE singleton = 1";
+    SHOP = "SELECT name, currency, prices_include_tax, version, updated_at FROM shop WHERE \
+        singleton = 1";
     INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, \
         updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
     UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, \
@@ -26,6 +27,8 @@ pub struct Shop {
     pub prices_include_tax: bool,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// A change of the settings; a field that is `None` stays unchanged.
@@ -69,6 +72,7 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
         currency: row.get("currency")?,
         prices_include_tax: row.get("prices_include_tax")?,
         version: row.get("version")?,
+        updated_at: row.get("updated_at")?,
     })
 }
 

@@ -23,7 +23,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{CategoryId, ProductId, ProductKind};
-use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
+use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass, Timestamp};
 use crate::tenant::catalog::{
     self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection,
 };
@@ -49,6 +49,7 @@ struct ProductView {
     track_stock: bool,
     category_id: Option<CategoryId>,
     active: bool,
+    updated_at: Timestamp,
 }
 
 impl From<Product> for ProductView {
@@ -64,6 +65,7 @@ impl From<Product> for ProductView {
             track_stock: product.track_stock,
             category_id: product.category_id,
             active: product.active,
+            updated_at: product.updated_at,
         }
     }
 }

@@ -34,7 +34,6 @@ pub struct PlaceOrderBody {
     cart_id: String,
     #[schema(value_type = Email)]
     email: String,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     payment_method: String,
 }

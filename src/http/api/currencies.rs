@@ -18,7 +18,7 @@ use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageQuery, Shop,
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::RATE_AGE_DAYS_MAX;
-use crate::primitives::{Currency, Day};
+use crate::primitives::{Currency, Day, Timestamp};
 use crate::tenant::currency::{
     self, ChangeSettings, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
 };
@@ -85,6 +85,7 @@ struct CurrencySettingsView {
     rate_source: RateSource,
     /// The maximum age of a published rate, in days.
     rate_max_age_days: i32,
+    updated_at: Timestamp,
 }
 
 fn settings_answer(settings: &CurrencySettings) -> Response {
@@ -92,6 +93,7 @@ fn settings_answer(settings: &CurrencySettings) -> Response {
         base_currency: settings.base,
         rate_source: settings.rate_source,
         rate_max_age_days: settings.rate_max_age_days,
+        updated_at: settings.updated_at,
     };
     with_etag(settings.version, Json(view))
 }

@@ -18,7 +18,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
 use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
-use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
+use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, MovementKind, Stock};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -33,6 +33,7 @@ struct StockView {
     on_hand: i64,
     reserved: i64,
     available: i64,
+    updated_at: Option<Timestamp>,
 }
 
 impl From<Stock> for StockView {
@@ -42,6 +43,7 @@ impl From<Stock> for StockView {
             on_hand: stock.on_hand,
             reserved: stock.reserved,
             available: stock.available(),
+            updated_at: stock.updated_at,
         }
     }
 }
@@ -50,8 +52,8 @@ impl From<Stock> for StockView {
 struct MovementView {
     id: MovementId,
     product_id: ProductId,
-    #[schema(value_type = String, example = "adjustment")]
-    kind: inventory::MovementKind,
+    #[schema(value_type = MovementKind)]
+    kind: MovementKind,
     quantity_delta: i64,
     on_hand_after: i64,
     order_id: Option<OrderId>,

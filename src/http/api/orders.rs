@@ -21,7 +21,8 @@ use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
 use crate::storage::TenantWork;
-use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
+use crate::tenant::cancellation::{self, CancelUnpaid};
+use crate::tenant::orders::{self, Channel, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -100,8 +101,8 @@ pub struct OrderView {
     number: String,
     #[schema(value_type = OrderStatus)]
     status: &'static str,
-    /// `checkout` or `sale`.
-    channel: &'static str,
+    #[schema(value_type = Channel)]
+    channel: Channel,
     currency: Currency,
     prices_include_tax: bool,
     items: Vec<OrderItemView>,
@@ -114,6 +115,7 @@ pub struct OrderView {
     total_minor: i64,
     email: Option<Email>,
     placed_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl From<Order> for OrderView {
@@ -122,7 +124,7 @@ impl From<Order> for OrderView {
             id: order.id,
             number: order.number,
             status: order.status.as_str(),
-            channel: order.channel.as_str(),
+            channel: order.channel,
             currency: order.currency,
             prices_include_tax: order.prices_include_tax,
             items: order.lines.into_iter().map(OrderItemView::from).collect(),
@@ -133,6 +135,7 @@ impl From<Order> for OrderView {
             total_minor: order.total.minor(),
             email: order.email,
             placed_at: order.placed_at,
+            updated_at: order.updated_at,
         }
     }
 }
@@ -233,7 +236,7 @@ async fn cancel_order(
     MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
     shop.once(key, StatusCode::OK, move |work| {
-        Ok(OrderView::from(orders::cancel_order(work, id)?))
+        Ok(OrderView::from(cancellation::cancel_order(work, id)?))
     })
     .await
 }
@@ -307,7 +310,7 @@ async fn cancel_unpaid(
         CancelUnpaidCommand::OfClientOf(order) => CancelUnpaid::OfClientOf(order),
     };
     let cancel = move |work: &mut TenantWork| {
-        let done = orders::cancel_unpaid(work, command)?;
+        let done = cancellation::cancel_unpaid(work, command)?;
         Ok(CancelledUnpaidView {
             cancelled: done.order_ids.len(),
             order_ids: done.order_ids,

@@ -54,7 +54,6 @@ pub struct SalePaymentBody {
     /// A UUID that the client chose for the payment; globally unique.
     #[schema(value_type = Option<PaymentId>)]
     id: Option<String>,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
     /// The amount handed over; of cash, the surplus is change.
@@ -209,8 +208,8 @@ impl From<Recorded> for RecordedView {
         (status = 422, description = "`validation_failed`, `product_not_found`, \
             `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, \
             `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, \
-            `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, \
-            `unknown_tax_class`, `idempotency_key_reused`")))]
+            `payment_reference_missing`, `payment_method_unavailable`, `sold_at_in_future`, \
+            `sold_at_too_old`, `unknown_tax_class`, `idempotency_key_reused`")))]
 async fn record_sale(
     shop: Shop<Pos>,
     Keyed { key, command }: Keyed<RecordSale>,

@@ -18,7 +18,9 @@ use crate::primitives::{
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
-use crate::tenant::orders::OrderStatus;
+use crate::tenant::inventory::MovementKind;
+use crate::tenant::ledger::AccountCode;
+use crate::tenant::orders::{Channel, OrderStatus};
 use crate::tenant::payments::Method;
 
 /// At least one non-blank character, and no control characters.
@@ -101,6 +103,11 @@ described! {
     QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "the change in units, positive or \
         negative; never 0");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
+    AccountCode: one_of(AccountCode::ALL.iter().map(|one| one.as_str()), "the code of an account");
+    Channel: one_of(Channel::ALL.iter().map(|one| one.as_str()), "the way in which an order was \
+        created");
+    MovementKind: one_of(MovementKind::ALL.iter().map(|one| one.as_str()), "the reason of a \
+        movement");
     Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "the payment method; `test` under \
         `--dev` only");
     RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "the origin of a rate: the \

@@ -15,7 +15,7 @@ use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
-use crate::primitives::{Currency, Name};
+use crate::primitives::{Currency, Name, Timestamp};
 use crate::tenant::settings::{self, ChangeShop};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -27,6 +27,7 @@ struct ShopView {
     name: Name,
     currency: Currency,
     prices_include_tax: bool,
+    updated_at: Timestamp,
 }
 
 fn shop_answer(shop: settings::Shop) -> Response {
@@ -34,6 +35,7 @@ fn shop_answer(shop: settings::Shop) -> Response {
         name: shop.name,
         currency: shop.currency,
         prices_include_tax: shop.prices_include_tax,
+        updated_at: shop.updated_at,
     };
     with_etag(shop.version, Json(view))
 }

@@ -58,6 +58,7 @@ pub fn change_product(
     }
     let after = Product {
         version: before.version + 1,
+        updated_at: work.now(),
         ..after
     };
     store::require_sku_free(work, &after.sku, Some(id))?;
@@ -92,6 +93,7 @@ pub fn set_active(
     let after = Product {
         active,
         version: before.version + 1,
+        updated_at: work.now(),
         ..before
     };
     store::update(work, &after)?;

@@ -59,6 +59,7 @@ pub fn create_product(
         category_id: command.category_id,
         active: true,
         version: FIRST_VERSION,
+        updated_at: work.now(),
     };
     store::insert(work, &product)?;
     audit::record(

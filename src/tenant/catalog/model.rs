@@ -2,7 +2,7 @@
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
-    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass,
+    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass, Timestamp,
 };
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
@@ -23,6 +23,8 @@ pub struct Product {
     pub active: bool,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// The version of a new product.

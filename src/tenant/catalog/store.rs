@@ -12,7 +12,7 @@ use crate::storage::{
 macro_rules! columns {
     () => {
         "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \
-         active, version"
+         active, version, updated_at"
     };
 }
 
@@ -56,6 +56,7 @@ fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
         category_id: row.get("category_id")?,
         active: row.get("active")?,
         version: row.get("version")?,
+        updated_at: row.get("updated_at")?,
     })
 }
 

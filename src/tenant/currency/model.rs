@@ -43,6 +43,8 @@ pub struct CurrencySettings {
     pub rate_max_age_days: i32,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// A change of the settings; a field that is `None` stays unchanged.

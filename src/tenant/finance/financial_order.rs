@@ -1,14 +1,13 @@
 //! Financial orders: synced from the order, locked, marked paid.
 
-use super::snapshot;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
 use crate::storage::{
     Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum,
 };
-use crate::tenant::currency;
 use crate::tenant::orders::Order;
+use crate::tenant::{currency, snapshot};
 
 text_enum! {
     /// The status of a financial order.

@@ -50,6 +50,7 @@ pub fn count_stock(
 ) -> Result<Stock, AdjustRefused> {
     let before = store::stock(work, product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
     let on_hand = before.counted(command.on_hand)?;
+    let mut updated_at = before.updated_at;
     if on_hand.get() != before.on_hand {
         correct(
             work,
@@ -58,9 +59,11 @@ pub fn count_stock(
             MovementKind::Count,
             command.reason.clone(),
         )?;
+        updated_at = Some(work.now());
     }
     Ok(Stock {
         on_hand: on_hand.get(),
+        updated_at,
         ..before
     })
 }

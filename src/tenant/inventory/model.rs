@@ -40,6 +40,8 @@ pub struct Stock {
     pub on_hand: i64,
     /// Units promised to unpaid orders.
     pub reserved: i64,
+    /// The instant of the last change; `None` before the first one.
+    pub updated_at: Option<Timestamp>,
 }
 
 impl Stock {
@@ -253,6 +255,7 @@ mod tests {
             product_id: ProductId::from_bytes([7; 16]),
             on_hand,
             reserved,
+            updated_at: None,
         }
     }
 

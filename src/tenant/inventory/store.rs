@@ -22,7 +22,7 @@ macro_rules! movement_columns {
 
 statements! {
     STOCK = "SELECT product.id AS product_id, coalesce(stock.on_hand, 0) AS on_hand, \
-             coalesce(stock.reserved, 0) AS reserved FROM product
+             coalesce(stock.reserved, 0) AS reserved, stock.updated_at FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
@@ -88,6 +88,7 @@ pub(super) fn stock(
             product_id: row.get("product_id")?,
             on_hand: row.get("on_hand")?,
             reserved: row.get("reserved")?,
+            updated_at: row.get("updated_at")?,
         })
     })
 }

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
-use crate::primitives::id::InvoiceKind;
+use crate::primitives::id::{FinancialOrderId, InvoiceKind};
 use crate::primitives::{Class, Currency, Money, Name, Refusal, Timestamp};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
-use crate::tenant::finance::{FinancialOrder, SnapshotLine, canonical};
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::TaxLine;
+use crate::tenant::snapshot::{SnapshotLine, canonical};
 use crate::tenant::{Policy, settings};
 
 /// Reasons to refuse an invoice.
@@ -70,7 +70,7 @@ pub fn issue_invoice(
     work: &mut TenantWork,
     policy: &Policy,
     order: &Order,
-    financial_order: &FinancialOrder,
+    financial_order_id: FinancialOrderId,
     at: Timestamp,
 ) -> Result<Invoice, InvoiceRefused> {
     if let Some(found) = store::find_invoice_of_order(work, order.id)? {
@@ -100,7 +100,7 @@ pub fn issue_invoice(
     let invoice = Invoice {
         id: work.new_id::<InvoiceKind>(),
         order_id: order.id,
-        financial_order_id: financial_order.id,
+        financial_order_id,
         status: InvoiceStatus::Issued,
         number,
         tax: order.tax,
@@ -122,12 +122,7 @@ pub fn issue_invoice(
             error.into()
         });
     }
-    let (tenant_id, order_id, financial_order_id, invoice_id) = (
-        crate::tenant::id_of(work),
-        order.id,
-        financial_order.id,
-        invoice.id,
-    );
+    let (tenant_id, order_id, invoice_id) = (crate::tenant::id_of(work), order.id, invoice.id);
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || {
         tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id,

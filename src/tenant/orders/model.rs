@@ -101,6 +101,8 @@ pub struct Order {
     pub email: Option<Email>,
     /// For a sale of a till, the time of the sale.
     pub placed_at: Timestamp,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
     /// The rate to the shop's currency when the order was placed; `None` for an order in that
     /// currency.
     pub exchange_rate_id: Option<ExchangeRateId>,

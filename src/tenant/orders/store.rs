@@ -24,7 +24,8 @@ macro_rules! line_columns {
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
-         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
+         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id, \
+         updated_at"
     };
 }
 
@@ -87,6 +88,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         email: row.get("email")?,
         placed_at: row.get("placed_at")?,
         exchange_rate_id: row.get("exchange_rate_id")?,
+        updated_at: row.get("updated_at")?,
         lines: Vec::new(),
     })
 }
@@ -144,6 +146,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         total: priced.total,
         email: new.email,
         placed_at: new.placed_at,
+        updated_at: now,
         exchange_rate_id: new.exchange_rate_id,
         tax_lines: new.priced.tax_lines,
         lines: new.priced.lines,
@@ -218,7 +221,7 @@ pub(super) fn page(
 
 pub(super) fn set_status(
     work: &mut TenantWork,
-    order: &Order,
+    order: &mut Order,
     status: OrderStatus,
 ) -> Result<(), StorageError> {
     let now = work.now();
@@ -226,8 +229,9 @@ pub(super) fn set_status(
         &SET_STATUS,
         params![order.id, status, now, order.status],
         Rows::Exactly(1),
-    )
-    .map(drop)
+    )?;
+    (order.status, order.updated_at) = (status, now);
+    Ok(())
 }
 
 /// Counts the unpaid orders of a client that were placed after `since`.
@@ -240,7 +244,7 @@ pub(super) fn count_unpaid(
 }
 
 /// The client of an order; `None` when there is no such order or it has no client.
-pub(super) fn client_of(
+pub(in crate::tenant) fn client_of(
     view: &TenantView,
     id: OrderId,
 ) -> Result<Option<Option<ClientHash>>, StorageError> {
@@ -248,7 +252,7 @@ pub(super) fn client_of(
 }
 
 /// Unpaid orders that were placed without a key: those of one client, the oldest first, or all.
-pub(super) fn unpaid_of(
+pub(in crate::tenant) fn list_unpaid(
     view: &TenantView,
     client: Option<ClientHash>,
     limit: u32,

@@ -2,23 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::methods::Method;
 use crate::primitives::id::{OrderId, PaymentId};
 use crate::primitives::{Class, Money, Note, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
-use crate::tenant::finance::SettleRefused;
 use crate::tenant::orders::{OrderRefused, OrderStatus};
-
-text_enum! {
-    /// A payment method.
-    Method {
-        /// Notes and coins in the till.
-        Cash = "cash",
-        /// A method that the shop checks itself: a bank transfer, a card terminal of its own.
-        Manual = "manual",
-        /// No real money, under `--dev` only.
-        Test = "test",
-    }
-}
 
 text_enum! {
     /// The status of a payment.
@@ -52,6 +40,8 @@ pub struct Payment {
     pub provider_reference: Option<Note>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
     pub succeeded_at: Option<Timestamp>,
 }
 
@@ -82,6 +72,9 @@ pub enum PaymentRefused {
     Over(PaymentStatus, OrderStatus),
     #[error("the payment method `{0}` is not available in this shop; choose another one")]
     MethodUnavailable(Method),
+    /// The method needs a reference, and none was given.
+    #[error("a payment by `{0}` needs a provider reference; confirm it with provider_reference")]
+    ReferenceMissing(Method),
     /// The order does not wait for a payment.
     #[error("the order is {0} and accepts no payment")]
     OrderNotPayable(OrderStatus),
@@ -100,13 +93,10 @@ pub enum PaymentRefused {
     #[error("payments of {paid} do not cover the total of {total}; add the difference")]
     Insufficient { paid: Money, total: Money },
     /// More than the total, by a method that gives no change.
-    #[error("the payments exceed the total of {0}, and only cash gives change; reduce them")]
+    #[error("the payments exceed the total of {0}, and give no change for it; reduce them")]
     Exceeds(Money),
     #[error(transparent)]
     Order(#[from] OrderRefused),
-    /// A step of the books was refused.
-    #[error(transparent)]
-    Settle(#[from] SettleRefused),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -124,6 +114,7 @@ impl Refusal for PaymentRefused {
         match self {
             Self::NotFound => Class::NotFound,
             Self::MethodUnavailable(_)
+            | Self::ReferenceMissing(_)
             | Self::Zero(_)
             | Self::Insufficient { .. }
             | Self::Exceeds(_) => Class::Invalid,
@@ -133,7 +124,6 @@ impl Refusal for PaymentRefused {
             | Self::OtherPending(_)
             | Self::TooMany => Class::Conflict,
             Self::Order(refused) => refused.class(),
-            Self::Settle(refused) => refused.class(),
             Self::Storage(error) => error.class(),
         }
     }
@@ -142,6 +132,7 @@ impl Refusal for PaymentRefused {
         match self {
             Self::NotFound => "payment_not_found",
             Self::MethodUnavailable(_) => "payment_method_unavailable",
+            Self::ReferenceMissing(_) => "payment_reference_missing",
             Self::AlreadyProcessed => "payment_already_processed",
             Self::Over(..) => "payment_over",
             Self::OrderNotPayable(_) => "order_not_payable",
@@ -151,7 +142,6 @@ impl Refusal for PaymentRefused {
             Self::Insufficient { .. } => "payment_insufficient",
             Self::Exceeds(_) => "payment_exceeds_total",
             Self::Order(refused) => refused.code(),
-            Self::Settle(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }
     }
@@ -171,7 +161,6 @@ impl Refusal for PaymentRefused {
                 Map::from_iter([("total_minor".to_owned(), json!(total.minor()))])
             }
             Self::Order(refused) => refused.facts(),
-            Self::Settle(refused) => refused.facts(),
             _ => Map::new(),
         }
     }

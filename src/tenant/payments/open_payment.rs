@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
+use super::methods::Method;
+use super::model::{NewPayment, Payment, PaymentRefused, PaymentStatus};
 use super::store;
 use crate::primitives::Note;
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
@@ -23,8 +24,20 @@ pub(in crate::tenant) fn require_method(
     policy: &Policy,
     method: Method,
 ) -> Result<(), PaymentRefused> {
-    if method == Method::Test && !policy.test_payments {
+    if (method.rules().is_allowed)(policy) {
+        Ok(())
+    } else {
         Err(PaymentRefused::MethodUnavailable(method))
+    }
+}
+
+/// Refuses a payment without the reference that its method needs.
+pub(in crate::tenant) fn require_reference(
+    method: Method,
+    reference: Option<&Note>,
+) -> Result<(), PaymentRefused> {
+    if method.rules().needs_reference && reference.is_none() {
+        Err(PaymentRefused::ReferenceMissing(method))
     } else {
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
 use crate::primitives::id::JobId;
 use crate::primitives::{Money, chain};
-use crate::tenant::orders::{self, Confirmation, ConfirmationJob};
+use crate::tenant::confirmation::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
 
 /// The longest product name in a line of the mail, in characters. With a quantity and an amount,
@@ -20,7 +20,7 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     let ConfirmationJob { order_id } = payload(outbound_job.payload)?;
     let found = outbound_job
         .db
-        .read(move |view| orders::confirmation(view, order_id))
+        .read(move |view| confirmation::confirmation(view, order_id))
         .wait()?;
     // The address was erased in the meantime, so no mail is sent.
     let Some(confirmation) = found else {

@@ -48,7 +48,8 @@ async fn reports_zero_for_uncounted_product() {
     let tea = shop.product("TEA", 100).await;
     assert_eq!(
         stock(&shop, &tea).await,
-        json!({"product_id": tea, "on_hand": 0, "reserved": 0, "available": 0})
+        json!({"product_id": tea, "on_hand": 0, "reserved": 0, "available": 0,
+            "updated_at": null})
     );
     assert_eq!(shop.count("SELECT count(*) FROM stock"), 0);
 }
@@ -104,7 +105,8 @@ async fn sets_counted_stock_and_ignores_equal_count() {
         .expect(200);
     assert_eq!(
         counted.json(),
-        json!({"product_id": tea, "on_hand": 7, "reserved": 0, "available": 7})
+        json!({"product_id": tea, "on_hand": 7, "reserved": 0, "available": 7,
+            "updated_at": "2026-01-15T10:00:00Z"})
     );
     let before = traces(&shop);
     count(&shop, &tea, json!({"on_hand": 7})).await.expect(200);

@@ -30,3 +30,4 @@ mod settings;
 mod shares;
 pub mod storefront_bounds;
 mod tax_rates;
+mod updated_at;

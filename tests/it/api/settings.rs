@@ -13,7 +13,8 @@ async fn shows_and_changes_shop() {
     let shown = shop.get("/v1/settings/shop").send().await.expect(200);
     assert_eq!(
         shown.json(),
-        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": false})
+        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": false,
+            "updated_at": "2026-01-15T10:00:00Z"})
     );
     assert_eq!(shown.header("etag"), Some("\"v1\""));
     let changed = shop
@@ -24,7 +25,8 @@ async fn shows_and_changes_shop() {
         .expect(200);
     assert_eq!(
         changed.json(),
-        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": true})
+        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": true,
+            "updated_at": "2026-01-15T10:00:00Z"})
     );
     assert_eq!(changed.header("etag"), Some("\"v2\""));
     let renamed = shop

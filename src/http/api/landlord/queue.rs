@@ -135,7 +135,7 @@ struct QueueStatsView {
 /// to 25 %.
 #[derive(Serialize, ToSchema)]
 struct KindView {
-    #[schema(value_type = String)]
+    #[schema(value_type = Queue)]
     queue: Queue,
     kind: String,
     completed: u64,

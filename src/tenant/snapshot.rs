@@ -100,10 +100,7 @@ struct Document<'a> {
 }
 
 /// The snapshot of an order's financial record.
-pub(super) fn of_order(
-    order: &Order,
-    in_own: Option<&(ExchangeRateId, (Quotation, Money))>,
-) -> Snapshot {
+pub fn of_order(order: &Order, in_own: Option<&(ExchangeRateId, (Quotation, Money))>) -> Snapshot {
     canonical(&Document {
         base_currency: in_own.map(|(_, (_, total))| total.currency()),
         base_total_minor: in_own.map(|(_, (_, total))| total.minor()),
