@@ -22,6 +22,7 @@
 //!
 //! Deliberately absent: a time server. The operator who set the clock is asked to confirm it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +87,12 @@ pub struct ClockSuspicion {
     pub reason: String,
     /// The condition that ends the suspicion, as the end of a sentence.
     pub ends: String,
+}
+
+impl fmt::Display for ClockSuspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.since, self.reason)
+    }
 }
 
 /// The channels that notify the operator of a suspicion.

@@ -20,6 +20,7 @@ pub mod recurrence;
 pub mod text;
 pub mod timestamp;
 
+pub(crate) use class::refusals;
 pub use class::{Class, Refusal, chain};
 pub use client_hash::ClientHash;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};

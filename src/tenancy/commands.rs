@@ -8,7 +8,7 @@ use super::keys::NewKey;
 use crate::platform::audit::{self, AuditEntry};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ApiKeyId, TenantId};
-use crate::primitives::{Class, Currency, Digest, HostName, Name, Refusal, Slug, Timestamp};
+use crate::primitives::{Currency, Digest, HostName, Name, Slug, Timestamp, refusals};
 use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements};
 
 statements! {
@@ -83,55 +83,28 @@ pub(super) struct LiveKey {
     pub(super) access: Option<TenantAccess>,
 }
 
-/// The reason why a change of the directory is refused; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryRefused {
-    #[error("there is no tenant `{0}`; `tillbox tenant list` shows those there are")]
-    TenantNotFound(String),
-    #[error("the slug `{0}` is in use; choose another one")]
-    SlugTaken(Slug),
-    /// The host name belongs to another tenant.
-    #[error("the domain `{0}` belongs to another tenant; choose another one")]
-    DomainTaken(HostName),
-    /// The tenant is in a status that does not allow the change.
-    #[error("the tenant is {0}; only an active or suspended tenant can be changed")]
-    WrongStatus(TenantStatus),
-    /// The tenant's file is open, so it contains all acknowledged changes.
-    #[error(
-        "the tenant is open: its file contains all acknowledged changes, and there is no loss to \
-         accept"
-    )]
-    NothingLost,
-    /// The key does not exist or is revoked.
-    #[error("there is no such active key; list the keys to find its id")]
-    KeyNotFound,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for DirectoryRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::TenantNotFound(_) | Self::KeyNotFound => Class::NotFound,
-            Self::SlugTaken(_)
-            | Self::DomainTaken(_)
-            | Self::WrongStatus(_)
-            | Self::NothingLost => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// The reason why a change of the directory is refused; the first that applies wins, in this
+    /// order.
+    pub enum DirectoryRefused {
+        TenantNotFound(String): NotFound "tenant_not_found",
+            "there is no tenant `{0}`; `tillbox tenant list` shows those there are";
+        SlugTaken(Slug): Conflict "slug_taken", "the slug `{0}` is in use; choose another one";
+        /// The host name belongs to another tenant.
+        DomainTaken(HostName): Conflict "domain_taken",
+            "the domain `{0}` belongs to another tenant; choose another one";
+        /// The tenant is in a status that does not allow the change.
+        WrongStatus(TenantStatus): Conflict "tenant_status",
+            "the tenant is {0}; only an active or suspended tenant can be changed";
+        /// The tenant's file is open, so it contains all acknowledged changes.
+        NothingLost: Conflict "nothing_lost",
+            "the tenant is open: its file contains all acknowledged changes, and there is no loss \
+             to accept";
+        /// The key does not exist or is revoked.
+        KeyNotFound: NotFound "api_key_not_found",
+            "there is no such active key; list the keys to find its id";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::TenantNotFound(_) => "tenant_not_found",
-            Self::SlugTaken(_) => "slug_taken",
-            Self::DomainTaken(_) => "domain_taken",
-            Self::NothingLost => "nothing_lost",
-            Self::WrongStatus(_) => "tenant_status",
-            Self::KeyNotFound => "api_key_not_found",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn access(row: &Row<'_>) -> rusqlite::Result<TenantAccess> {

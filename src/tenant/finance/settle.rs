@@ -3,11 +3,11 @@
 //! The last two steps depend on the ledger's: a booked order has been handed over and announced,
 //! whatever has happened to its products since.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::financial_order::{self, FinancialOrder};
 use super::transaction;
-use crate::primitives::{Class, Refusal, Timestamp};
+use crate::primitives::{Timestamp, refusals};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
@@ -25,42 +25,10 @@ pub struct Settlement {
     pub invoice: Invoice,
 }
 
-/// Reasons to refuse settlement; the payment is not accepted then.
-#[derive(Debug, thiserror::Error)]
-pub enum SettleRefused {
-    /// Insufficient stock.
-    #[error(transparent)]
-    Stock(#[from] StockRefused),
-    /// The invoice cannot be issued.
-    #[error(transparent)]
-    Invoice(#[from] InvoiceRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SettleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stock(refused) => refused.class(),
-            Self::Invoice(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stock(refused) => refused.code(),
-            Self::Invoice(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Stock(refused) => refused.facts(),
-            _ => Map::new(),
-        }
-    }
+refusals! {
+    /// Reasons to refuse settlement; the payment is not accepted then.
+    pub enum SettleRefused {}
+    inherits { Stock(StockRefused), Invoice(InvoiceRefused), Storage(StorageError) }
 }
 
 /// Settles an order that was paid by `payments`, as of `at`, and removes its goods from stock. A

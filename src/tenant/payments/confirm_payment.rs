@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::model::{Method, Payment, PaymentRefused, PaymentStatus};
-use super::open_payment::require_method;
+use super::model::{Method, Payment, PaymentRefused};
+use super::open_payment::{require_method, require_unprocessed};
 use super::store;
 use crate::primitives::Note;
 use crate::primitives::id::PaymentId;
@@ -48,18 +48,7 @@ pub fn confirm_payment(
 ) -> Result<Confirmed, PaymentRefused> {
     let mut payment =
         store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Authorized => {}
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => {
-            return Err(PaymentRefused::AlreadyProcessed);
-        }
-        over => {
-            return Err(PaymentRefused::Over(
-                over,
-                orders::require_order(work, payment.order_id)?.status,
-            ));
-        }
-    }
+    require_unprocessed(work, &payment)?;
     require_method(policy, payment.method)?;
     let mut order = orders::require_order(work, payment.order_id)?;
     if orders::next_status(order.status, OrderEvent::Pay).is_none() {

@@ -4,7 +4,7 @@
 use super::fingerprint;
 use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Source, record_as};
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId};
-use crate::primitives::{Class, Quantity, Refusal, Sku, Timestamp};
+use crate::primitives::{Quantity, Sku, Timestamp, refusals};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::payments::Method;
 use crate::tenant::{Policy, catalog, orders};
@@ -37,34 +37,14 @@ pub enum ImportedSale {
     Known,
 }
 
-/// Reasons to refuse a sale; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportSaleRefused {
-    /// A product is not in the catalog.
-    #[error("there is no product with the SKU `{0}`; import the catalog first")]
-    UnknownSku(Sku),
-    #[error(transparent)]
-    Sale(#[from] SaleRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for ImportSaleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::UnknownSku(_) => Class::Invalid,
-            Self::Sale(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a sale; the first that applies wins, in this order.
+    pub enum ImportSaleRefused {
+        /// A product is not in the catalog.
+        UnknownSku(Sku): Invalid "unknown_sku",
+            "there is no product with the SKU `{0}`; import the catalog first";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownSku(_) => "unknown_sku",
-            Self::Sale(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Sale(SaleRefused), Storage(StorageError) }
 }
 
 /// Records a past sale at its own date, paid in cash: its lines, priced by the shop's settings and
