@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::platform::audit;
 use crate::primitives::limits::{
     CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
     CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
@@ -37,7 +38,6 @@ use crate::storage::{
     LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
 };
 use crate::tenancy::Directory;
-use crate::tenancy::commands::record_audit;
 
 statements! {
     TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at
@@ -240,7 +240,7 @@ impl ClockWatch {
                 let now = work.now();
                 work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
                 work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
-                record_audit(
+                audit::record(
                     work,
                     "clock.confirmed",
                     "landlord:clock",
@@ -404,7 +404,7 @@ impl ClockWatch {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "suspect_since": suspect_since, "because": why});
-                record_audit(work, "clock.trusted", "landlord:clock", details)
+                audit::record(work, "clock.trusted", "landlord:clock", details)
             },
         );
         write.wait()?;

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::platform::audit;
 use crate::platform::cache::{CacheLookup, TimedCache};
 use crate::primitives::{
     Clock, Currency, Day, ExchangeRate, Origin, Publication, Series, Timestamp, refusals,
 };
 use crate::storage::{Answer, LandlordView, LandlordWork, Rows, StorageError, params, statements};
 use crate::tenancy::Directory;
-use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
@@ -168,7 +168,7 @@ pub fn import(
     if !new.is_empty() {
         let details = json!({"days": imported.days, "created": imported.created,
             "corrected": imported.corrected});
-        record_audit(work, "exchange_rates.imported", "exchange_rates", details)?;
+        audit::record(work, "exchange_rates.imported", "exchange_rates", details)?;
     }
     work.on_commit(move || {
         for (currency, rates) in ended {

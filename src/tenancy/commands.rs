@@ -5,7 +5,7 @@ use serde_json::json;
 use super::access::{Scopes, TenantAccess, TenantStatus};
 use super::checkpoints::{self, ChainEnds};
 use super::keys::NewKey;
-use crate::platform::audit::{self, AuditEntry};
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::{Currency, Digest, HostName, Name, Slug, Timestamp, refusals};
@@ -257,7 +257,7 @@ pub fn add_domain(
 ) -> Result<TenantRow, DirectoryRefused> {
     let tenant = show_tenant(work, slug.as_str())?;
     insert_domain(work, tenant.id, host)?;
-    record_audit(
+    audit::record(
         work,
         "tenant.domain_added",
         &format!("tenant:{}", tenant.id),
@@ -274,7 +274,7 @@ pub(super) fn set_status(
 ) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&SET_STATUS, params![id, status, now], Rows::Exactly(1))?;
-    record_audit(work, action, &format!("tenant:{id}"), json!({}))
+    audit::record(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Suspends or resumes a tenant; repeating it changes nothing. `TenantNotFound`, `WrongStatus` for
@@ -308,7 +308,7 @@ pub(super) fn accept_loss(
     checkpoints::set(work, id, found)?;
     let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     let details = json!({"known": of(known), "found": of(found)});
-    record_audit(
+    audit::record(
         work,
         "tenant.loss_accepted",
         &format!("tenant:{id}"),
@@ -323,7 +323,7 @@ pub(super) fn remove_tenant(
     action: &str,
 ) -> Result<(), StorageError> {
     work.change(&DELETE_TENANT, params![id], Rows::AtMostOne)?;
-    record_audit(work, action, &format!("tenant:{id}"), json!({}))
+    audit::record(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Stores a key's hash. Without a tenant it is a landlord key.
@@ -350,7 +350,7 @@ pub fn insert_key(
             now
         ],
     )?;
-    record_audit(
+    audit::record(
         work,
         "api_key.created",
         &format!("api_key:{id}"),
@@ -390,7 +390,7 @@ pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), Directory
     if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
         return Err(DirectoryRefused::KeyNotFound);
     }
-    Ok(record_audit(
+    Ok(audit::record(
         work,
         "api_key.revoked",
         &format!("api_key:{id}"),
@@ -417,24 +417,5 @@ pub fn record_jobs_audit(
     mut details: serde_json::Value,
 ) -> Result<(), StorageError> {
     details["tenant_id"] = json!(tenant);
-    record_audit(work, action, subject, details)
-}
-
-/// Records an operation in the landlord's audit log, in the transaction of the operation.
-pub fn record_audit(
-    work: &mut LandlordWork,
-    action: &str,
-    subject: &str,
-    details: serde_json::Value,
-) -> Result<(), StorageError> {
-    let origin = work.origin();
-    let entry = AuditEntry {
-        at: work.now(),
-        actor: origin.actor.to_string(),
-        action: action.to_owned(),
-        subject: subject.to_owned(),
-        request_id: origin.request_id.clone(),
-        details,
-    };
-    audit::append(work, &entry)
+    audit::record(work, action, subject, details)
 }

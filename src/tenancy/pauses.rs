@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use serde_json::json;
 
-use super::commands::record_audit;
 use super::directory::Directory;
+use crate::platform::audit;
 use crate::platform::queue::Queue;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Origin, Timestamp};
@@ -275,5 +275,5 @@ fn record_audit_of_queue(
     tenant: Option<TenantId>,
 ) -> Result<(), StorageError> {
     let details = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
-    record_audit(work, action, &format!("queue:{queue}"), details)
+    audit::record(work, action, &format!("queue:{queue}"), details)
 }

@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use super::audit;
+use crate::platform::audit;
 use crate::platform::epoch::{self, Released};
 use crate::platform::queue::{Queue, State, own_epoch};
 use crate::primitives::id::JobId;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::tax;
+use crate::platform::audit;
 use crate::primitives::{Currency, Name, refusals};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
@@ -93,7 +94,7 @@ pub fn change_shop(
         params![name, prices_include_tax, now],
         Rows::Exactly(1),
     )?;
-    super::audit::record(
+    audit::record(
         work,
         "settings.changed",
         "shop",

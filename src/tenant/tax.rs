@@ -6,6 +6,7 @@
 
 use serde_json::json;
 
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{TaxRateId, TaxRateKind};
 use crate::primitives::{
@@ -111,7 +112,7 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
     )?;
     let details =
         json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
-    super::audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
+    audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
     Ok(RateOfClass {
         id,
         tax_class: command.tax_class.clone(),

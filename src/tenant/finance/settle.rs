@@ -7,14 +7,15 @@ use serde_json::json;
 
 use super::financial_order::{self, FinancialOrder};
 use super::transaction;
+use crate::platform::audit;
 use crate::primitives::{Timestamp, refusals};
 use crate::storage::{StorageError, TenantWork};
+use crate::tenant::Policy;
 use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
 use crate::tenant::ledger::{PaidDocuments, posting};
 use crate::tenant::orders::{self, Order};
 use crate::tenant::payments::Payment;
-use crate::tenant::{Policy, audit};
 
 /// The records of a paid order.
 #[derive(Clone, Debug)]

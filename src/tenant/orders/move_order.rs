@@ -6,9 +6,10 @@ use serde_json::json;
 use super::model::{Order, OrderEvent, OrderRefused, OrderStatus, next_status};
 use super::queries::require_order;
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::OrderId;
 use crate::storage::TenantWork;
-use crate::tenant::{audit, inventory, payments};
+use crate::tenant::{inventory, payments};
 
 /// Marks an order paid. `finance::settle` does everything else that follows from a payment.
 ///

@@ -6,13 +6,14 @@ use serde_json::json;
 use super::model::{Method, Payment, PaymentRefused};
 use super::open_payment::{require_method, require_unprocessed};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::Note;
 use crate::primitives::id::PaymentId;
 use crate::storage::TenantWork;
+use crate::tenant::Policy;
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, OrderEvent};
-use crate::tenant::{Policy, audit};
 
 /// The reference that makes a `test` payment be declined, for developers.
 pub const DECLINE: &str = "decline";

@@ -4,12 +4,13 @@ use serde_json::json;
 
 use super::model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus, advice};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::Note;
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::limits::PAYMENTS_PER_ORDER_MAX;
 use crate::storage::{StorageError, TenantView, TenantWork};
+use crate::tenant::Policy;
 use crate::tenant::orders::{self, OrderEvent};
-use crate::tenant::{Policy, audit};
 
 /// The command to open a payment.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,9 @@
 //! One transaction of retention: at most so many rows, and the oldest of them first.
 
 use serde_json::json;
+use tillbox::platform::retention;
 use tillbox::primitives::Origin;
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{CutOffs, Table};
 
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking};

@@ -503,7 +503,7 @@ async fn leaves_rest_to_next_job_when_time_is_up() {
     assert!(went() < left, "it went on: {left}, {}", went());
     let cut_offs = job.cut_offs;
     let due = shop
-        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .write(move |work| tillbox::platform::retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
     assert!(due.iter().all(|pruned| pruned.rows == 0), "{due:?}");
     let failed = shop.count(
@@ -526,13 +526,13 @@ async fn resumes_run_interrupted_anywhere() {
     busy(&shop, &tea, 5);
     let cut_offs = CutOffs::at(app.now(), 365, 365);
     let due = shop
-        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .write(move |work| tillbox::platform::retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
     let (mut went, mut parts, mut begun) = (0, 0, 0);
     loop {
         let db = shop.db();
         let ran = blocking(|| {
-            retention::prune(
+            tillbox::platform::retention::prune(
                 &db,
                 &Origin::system(),
                 Table::ALL,
