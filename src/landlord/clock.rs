@@ -23,7 +23,7 @@
 //! Deliberately absent: a time server. The operator who set the clock is asked to confirm it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::json;
@@ -33,6 +33,7 @@ use crate::primitives::limits::{
     CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
     CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
 };
+use crate::primitives::sync;
 use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
     LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
@@ -446,13 +447,11 @@ impl ClockWatch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     fn last_result(&self) -> MutexGuard<'_, LastResult> {
-        self.last_result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.last_result)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod quantity;
 pub mod rate;
 pub mod recurrence;
+pub mod sync;
 pub mod text;
 pub mod timestamp;
 

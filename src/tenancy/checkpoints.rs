@@ -9,10 +9,11 @@
 //! only when it is on disk.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::directory::Directory;
 use crate::primitives::id::TenantId;
+use crate::primitives::sync;
 use crate::primitives::{Digest, Origin, Timestamp};
 use crate::storage::{
     Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params,
@@ -141,7 +142,7 @@ impl Checkpoints {
         id: TenantId,
         replace: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = sync::lock(&self.writing);
         replace()?;
         let mut state = self.state();
         state.commits_seen.remove(&id);
@@ -159,7 +160,7 @@ impl Checkpoints {
 
     /// Stores the pending ends, if there are any; a failure is retried the next time. Blocks.
     pub(super) fn write(&self) -> Result<(), StorageError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = sync::lock(&self.writing);
         let pending = self.state().pending.clone();
         if pending.is_empty() {
             return Ok(());
@@ -193,7 +194,7 @@ impl Checkpoints {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 
