@@ -63,14 +63,7 @@ pub(super) fn send_mail(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> 
         .app
         .mailer
         .send(&mail, outbound_job.remaining())
-        .map_err(|error| {
-            let text = chain(&error);
-            if error.is_permanent() {
-                JobError::permanent(text)
-            } else {
-                JobError::transient(text)
-            }
-        })
+        .map_err(JobError::from)
 }
 
 pub(super) fn end_window(work: &mut TenantWork<'_>, text: &str) -> Result<(), JobError> {
