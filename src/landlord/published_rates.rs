@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::platform::audit;
-use crate::platform::cache::{CacheLookup, TimedCache};
+use crate::platform::cache::TimedCache;
 use crate::primitives::{
     Clock, Currency, Day, ExchangeRate, Origin, Publication, Series, Timestamp, refusals,
 };
@@ -283,15 +283,11 @@ impl PublishedRates {
 
     /// Returns all rates of a currency.
     pub fn series(&self, currency: Currency) -> Answer<Arc<Series>, StorageError> {
-        let ticket = match self.series.get(&currency) {
-            CacheLookup::Hit(series) => return Answer::ready(Ok(series)),
-            CacheLookup::Miss(ticket) => ticket,
-        };
-        let cache = self.series.clone();
-        self.directory.read(move |view| {
-            let series = Arc::new(Series::new(load(view, currency)?.into_iter().collect()));
-            cache.insert(currency, ticket, series.clone());
-            Ok(series)
+        let db = self.directory.database();
+        self.series.read(db, currency, move |view| {
+            Ok(Arc::new(Series::new(
+                load(view, currency)?.into_iter().collect(),
+            )))
         })
     }
 
