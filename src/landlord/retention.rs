@@ -61,7 +61,7 @@ impl PrunedTable for Table {
         to: i64,
         of: &CutOffs,
     ) -> Result<usize, StorageError> {
-        let limit = self.batch_size();
+        let limit = self.full_batch();
         match self {
             Self::AuditLog => audit::prune(work, to, limit),
             Self::StripeEvent => {

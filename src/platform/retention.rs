@@ -44,8 +44,8 @@ pub trait PrunedTable: Copy + Display + Send + Sync + 'static {
         cut_offs: &Self::CutOffs,
     ) -> Result<usize, StorageError>;
 
-    /// The most rows in one batch.
-    fn batch_size(self) -> u32 {
+    /// A batch with fewer rows is the last one.
+    fn full_batch(self) -> u32 {
         PRUNE_BATCH
     }
 }
@@ -159,7 +159,7 @@ pub fn prune<T: PrunedTable>(
             has_begun |= deleted > 0;
             rows += i64::try_from(deleted).unwrap_or(i64::MAX);
             left -= 1;
-            is_over = rows >= due.rows || deleted < table.batch_size() as usize;
+            is_over = rows >= due.rows || deleted < table.full_batch() as usize;
         }
         ran.is_done &= is_over;
         ran.pruned.push(Pruned { rows, ..due });

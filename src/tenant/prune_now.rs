@@ -54,18 +54,15 @@ impl PrunedTable for PrunedNow {
     }
 
     fn delete_batch(self, work: &mut TenantWork, _: i64, (): &()) -> Result<usize, StorageError> {
-        let limit = self.batch_size();
         match self {
-            Self::Answers => idempotency::delete_keyless(work, limit),
-            Self::Carts => cart::delete_anonymous_carts(work, end_of_time(), limit),
+            Self::Answers => idempotency::delete_keyless(work, PRUNE_BATCH),
+            Self::Carts => cart::delete_anonymous_carts(work, end_of_time(), CARTS_PER_BATCH),
         }
     }
 
-    fn batch_size(self) -> u32 {
-        match self {
-            Self::Answers => PRUNE_BATCH,
-            Self::Carts => CARTS_PER_BATCH,
-        }
+    /// A batch of answers may be smaller than its limit although more are left.
+    fn full_batch(self) -> u32 {
+        1
     }
 }
 

@@ -145,7 +145,7 @@ impl PrunedTable for Table {
         to: i64,
         of: &CutOffs,
     ) -> Result<usize, StorageError> {
-        let limit = self.batch_size();
+        let limit = self.full_batch();
         match self {
             Self::AuditLog => audit::prune(work, to, limit),
             Self::InventoryMovement => inventory::prune_movements(work, to, limit),
@@ -156,7 +156,7 @@ impl PrunedTable for Table {
         }
     }
 
-    fn batch_size(self) -> u32 {
+    fn full_batch(self) -> u32 {
         match self {
             Self::Cart => CARTS_PER_BATCH,
             _ => PRUNE_BATCH,

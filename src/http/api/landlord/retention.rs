@@ -188,31 +188,13 @@ fn prune_by_age(
     }
     let is_first = named.is_none() && walk.tenant_seq == 0;
     let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
-    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
+    let mut pruned = Vec::new();
     if is_first {
         let rows = retention::prune_landlord(app, &landlord.origin, prune, Some(newest))?;
         pruned.extend(rows.into_iter().map(|row| PrunedView::of(None, row)));
     }
-    for (_, access) in &tenants.batch {
-        match retention::prune_tenant(app, access, &landlord.origin, prune) {
-            Ok(rows) => pruned.extend(
-                rows.into_iter()
-                    .map(|row| PrunedView::of(Some(access), row)),
-            ),
-            Err(MaintenanceRefused::ClockSuspect(suspicion)) => {
-                return Err(MaintenanceRefused::ClockSuspect(suspicion).into());
-            }
-            Err(refused) if tenants.is_named() => return Err(refused.into()),
-            Err(refused) => failed.push(FailedView::logged("retention", access, &refused.into())),
-        }
-    }
-    Ok(PruneView {
-        dry_run: prune.dry_run,
-        pruned,
-        failed,
-        next_cursor: tenants
-            .next
-            .map(|position| WalkRequest::cursor(position, i64::MAX)),
+    prune_each(prune.dry_run, &tenants, pruned, |access| {
+        retention::prune_tenant(app, access, &landlord.origin, prune)
     })
 }
 
@@ -224,13 +206,27 @@ fn prune_now(
 ) -> Result<PruneView, Problem> {
     let (app, dry_run) = (&landlord.app, call.prune.dry_run);
     let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
-    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
+    prune_each(dry_run, &tenants, Vec::new(), |access| {
+        retention::prune_tenant_now(app, access, &landlord.origin, &call.now, dry_run)
+    })
+}
+
+/// Prunes the tenants of a call. A suspect clock ends the call; any other failure skips a tenant
+/// that the caller did not name.
+fn prune_each<T: Display>(
+    dry_run: bool,
+    tenants: &TenantBatch,
+    mut pruned: Vec<PrunedView>,
+    prune: impl Fn(&TenantAccess) -> Result<Vec<Pruned<T>>, MaintenanceRefused>,
+) -> Result<PruneView, Problem> {
+    let mut failed = Vec::new();
     for (_, access) in &tenants.batch {
-        match retention::prune_tenant_now(app, access, &landlord.origin, &call.now, dry_run) {
+        match prune(access) {
             Ok(rows) => pruned.extend(
                 rows.into_iter()
                     .map(|row| PrunedView::of(Some(access), row)),
             ),
+            Err(refused @ MaintenanceRefused::ClockSuspect(_)) => return Err(refused.into()),
             Err(refused) if tenants.is_named() => return Err(refused.into()),
             Err(refused) => failed.push(FailedView::logged("retention", access, &refused.into())),
         }
