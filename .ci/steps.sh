@@ -5,7 +5,7 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 export INSTA_UPDATE=no          # a snapshot that differs is a failure, never a new file
 export INSTA_FORCE_PASS=0
 export RUST_BACKTRACE=1
-unset UPDATE_SCHEMA TEST_SEED
+unset TEST_SEED
 
 step_names=()
 step_times=()

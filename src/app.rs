@@ -25,7 +25,7 @@ use crate::storage::{
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Checkpoints, Directory, Pauses, Registry, Shares};
-use crate::tenant::currency::{Published, SoldIn};
+use crate::tenant::currency::SoldIn;
 use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{Policy, chain_ends, settings};
 
@@ -40,54 +40,74 @@ const CACHED_LOOKUPS: u64 = 20_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
-/// State shared by all parts of a running process.
+/// State shared by all parts of a running process, in slices. A function asks for those that it
+/// uses.
 pub struct App {
     /// The effective configuration.
     pub config: Config,
-    /// Development mode: demo tenant, test payments.
-    pub dev: bool,
-    /// The source of `now`.
-    pub clock: Arc<dyn Clock>,
-    /// The source of ids, keys and jitter.
-    pub entropy: Arc<dyn Entropy>,
+    pub ports: Ports,
+    pub stores: Stores,
+    /// Settings that affect sales.
+    pub policy: Arc<Policy>,
+    pub limits: Limits,
+    pub observation: Observation,
+    pub mailer: Mailer,
+    pub alert_recipients: Arc<AlertRecipients>,
+    pub reloads: Reloads,
+}
+
+/// Data in files, with its caches.
+pub struct Stores {
     /// Tenants, domains and API keys.
     pub directory: Arc<Directory>,
     /// Tenants' open files.
     pub registry: Arc<Registry>,
+    /// Creates and deletes tenants.
+    pub provisioner: Provisioner,
     pub pauses: Pauses,
-    pub rate_limiter: Arc<RateLimiter>,
-    /// Limits the log lines that callers can cause.
-    pub log_lines: LogLines,
-    pub clock_watch: Arc<ClockWatch>,
     /// The last runs of scheduled tasks.
     pub tasks: TaskRuns,
+    pub clock_watch: Arc<ClockWatch>,
     /// Exchange rates published by the European Central Bank.
     pub published: PublishedRates,
     /// The currencies that each tenant sells in.
     pub sold_in: TimedCache<TenantId, Arc<SoldIn>>,
-    /// Creates and deletes tenants.
-    pub provisioner: Provisioner,
-    pub mailer: Mailer,
-    pub alert_recipients: Arc<AlertRecipients>,
-    /// HTTP calls to other servers.
-    pub outbound: Arc<dyn Outbound>,
-    /// Settings that affect sales.
-    pub policy: Arc<Policy>,
+}
+
+/// Limits of the machine and of what callers may use of it.
+pub struct Limits {
+    pub rate_limiter: Arc<RateLimiter>,
+    /// Limits the log lines that callers can cause.
+    pub log_lines: LogLines,
+    /// Memory for request bodies that are arriving.
+    pub body_memory: BodyMemory,
     /// Free space on the disk of the data directory.
     pub space: Arc<Space>,
     /// The share of the disk that each tenant may use.
     pub shares: Shares,
-    /// Memory for request bodies that are arriving.
-    pub body_memory: BodyMemory,
+}
+
+/// The observed state of the process, for `/health` and `/metrics`.
+pub struct Observation {
     /// Job statistics of the last hour.
     pub job_stats: JobStats,
-    /// Heartbeats of the process's components, for `/health`.
+    /// Heartbeats of the process's components.
     pub liveness: Liveness,
-    pub reloads: Reloads,
     /// The clock's time at the start of the process.
     pub started_at: Timestamp,
     /// The machine's uptime at the start of the process.
     pub up_at_start: Duration,
+}
+
+impl Observation {
+    fn begin(clock: &dyn Clock) -> Self {
+        Self {
+            job_stats: JobStats::default(),
+            liveness: Liveness::default(),
+            started_at: clock.now(),
+            up_at_start: clock.uptime(),
+        }
+    }
 }
 
 /// The reason why the process cannot start.
@@ -121,7 +141,7 @@ pub enum StartError {
 fn advice(error: &StorageError) -> &'static str {
     use StorageErrorKind as K;
     match error.kind() {
-        K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::Io => {
+        K::Corrupt | K::NotADatabase | K::Missing | K::Quarantined | K::WrongIdentity | K::Io => {
             "; restore it from a backup, or name another data directory"
         }
         _ => "",
@@ -129,6 +149,7 @@ fn advice(error: &StorageError) -> &'static str {
 }
 
 /// The ports to the outside, which tests replace.
+#[derive(Clone)]
 pub struct Ports {
     /// The source of `now`.
     pub clock: Arc<dyn Clock>,
@@ -162,10 +183,6 @@ impl App {
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let rate_limiter = RateLimiter::load(&config.rate_limits, ports.clock.clone(), &directory);
         let rate_limiter = Arc::new(rate_limiter.map_err(StartError::Landlord)?);
-        let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
-        let tasks = TaskRuns::new(directory.clone());
-        let published = published_rates(&config, &ports, directory.clone());
-        let sold_in = sold_in_cache(&config, &ports);
         let checkpoints = Checkpoints::new(directory.clone(), chain_ends::CHAINS);
         warn_of_clock(&checkpoints, ports.clock.now());
         let (alert_recipients, reloads) = alert_recipients(&config, &dir, ports.entropy.as_ref());
@@ -186,49 +203,38 @@ impl App {
         };
         provisioner.recover().map_err(StartError::Recovery)?;
         let mailer = mailer(&config)?;
-        let policy = Arc::new(policy(&config, dev));
-        let (space, shares) = disk_bounds(&config, files, &ports.clock);
-        let log_lines = LogLines::new(ports.clock.clone());
-        let body_memory = BodyMemory::new(config.server.body_memory.as_bytes());
-        let (started_at, up_at_start) = (ports.clock.now(), ports.clock.uptime());
-        Ok(Arc::new(Self {
-            config,
-            dev,
-            clock: ports.clock,
-            entropy: ports.entropy,
+        let stores = Stores {
+            pauses,
+            tasks: TaskRuns::new(directory.clone()),
+            clock_watch: Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone())),
+            published: published_rates(&config, &ports, directory.clone()),
+            sold_in: sold_in_cache(&config, &ports),
             directory,
             registry,
-            pauses,
-            rate_limiter,
-            log_lines,
-            clock_watch,
-            tasks,
-            published,
-            sold_in,
             provisioner,
+        };
+        Ok(Arc::new(Self {
+            stores,
+            policy: Arc::new(policy(&config, dev)),
+            limits: limits(&config, files, rate_limiter, &ports.clock),
+            observation: Observation::begin(ports.clock.as_ref()),
             mailer,
             alert_recipients,
-            outbound: ports.outbound,
-            policy,
-            space,
-            shares,
-            body_memory,
-            job_stats: JobStats::default(),
-            liveness: Liveness::default(),
             reloads,
-            started_at,
-            up_at_start,
+            config,
+            ports,
         }))
     }
 
     /// Registers the sections that a reload may change.
     pub fn register_reloads(&self) {
-        let rate_limiter = self.rate_limiter.clone();
+        let rate_limiter = self.limits.rate_limiter.clone();
         self.reloads.subscribe("rate_limits", move |config| {
             rate_limiter.set_rates(&config.rate_limits);
             Ok(())
         });
-        let (alert_recipients, entropy) = (self.alert_recipients.clone(), self.entropy.clone());
+        let (alert_recipients, entropy) =
+            (self.alert_recipients.clone(), self.ports.entropy.clone());
         self.reloads.subscribe("alerts", move |config| {
             let applied =
                 alert_recipients.apply(&config.alerts, &config.storage.data_dir, entropy.as_ref());
@@ -245,35 +251,28 @@ impl App {
         origin: &Origin,
         command: &CreateTenant,
     ) -> Result<Created, ProvisionRefused> {
-        self.provisioner.create(origin, command, |work, command| {
-            settings::seed(work, &command.name, command.currency)
-        })
-    }
-
-    /// The ports that the process was started with.
-    pub fn ports(&self) -> Ports {
-        Ports {
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            outbound: self.outbound.clone(),
-        }
+        self.stores
+            .provisioner
+            .create(origin, command, |work, command| {
+                settings::seed(work, &command.name, command.currency)
+            })
     }
 
     /// Closes all files cleanly, so that no WAL file remains. Blocks.
     pub fn close(&self) {
-        if let Err(error) = self.directory.flush_used() {
+        if let Err(error) = self.stores.directory.flush_used() {
             tracing::warn!(error = %error, "the last use of keys could not be stored");
         }
-        self.registry.close_all();
-        if let Err(error) = self.registry.write_checkpoints() {
+        self.stores.registry.close_all();
+        if let Err(error) = self.stores.registry.write_checkpoints() {
             tracing::warn!(error = %error, "checkpoints of tenants could not be stored");
         }
-        if let Err(error) = self.rate_limiter.write(&self.directory) {
+        if let Err(error) = self.limits.rate_limiter.write(&self.stores.directory) {
             tracing::warn!(error = %error,
                 "rate limits of login attempts could not be stored");
         }
-        self.log_lines.finish();
-        self.directory.database().close();
+        self.limits.log_lines.finish();
+        self.stores.directory.database().close();
     }
 }
 
@@ -305,14 +304,23 @@ fn alert_recipients(
     (alert_recipients, reloads)
 }
 
-/// Creates the monitor of the disk reserve and the disk shares of the tenants.
-fn disk_bounds(config: &Config, dir: Arc<DataDir>, clock: &Arc<dyn Clock>) -> (Arc<Space>, Shares) {
+fn limits(
+    config: &Config,
+    dir: Arc<DataDir>,
+    rate_limiter: Arc<RateLimiter>,
+    clock: &Arc<dyn Clock>,
+) -> Limits {
     let storage = &config.storage;
     let reserve = storage.disk_reserve.as_bytes();
     let space = Arc::new(Space::new(storage.data_dir.clone(), reserve, clock.clone()));
     let tenant_max = storage.tenant_max.map(ByteSize::as_bytes);
-    let shares = Shares::new(dir, space.clone(), tenant_max, clock.clone());
-    (space, shares)
+    Limits {
+        rate_limiter,
+        log_lines: LogLines::new(clock.clone()),
+        body_memory: BodyMemory::new(config.server.body_memory.as_bytes()),
+        shares: Shares::new(dir, space.clone(), tenant_max, clock.clone()),
+        space,
+    }
 }
 
 fn published_rates(config: &Config, ports: &Ports, directory: Arc<Directory>) -> PublishedRates {
@@ -336,7 +344,6 @@ fn policy(config: &Config, dev: bool) -> Policy {
             .expect("the configuration was validated"),
         storefront: storefront(&config.storefront),
         test_payments: dev,
-        published: Published::default(),
     }
 }
 

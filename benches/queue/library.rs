@@ -39,12 +39,13 @@ pub fn create(app: &App, slug: &str) -> Database<Tenant> {
     app.create_tenant(&Origin::system(), &command)
         .expect("creates");
     let access = app
+        .stores
         .directory
         .tenant_of_slug(&command.slug)
         .wait()
         .expect("reads")
         .expect("is there");
-    app.registry.open(&access).expect("opens")
+    app.stores.registry.open(&access).expect("opens")
 }
 
 /// Starts a process over a directory.

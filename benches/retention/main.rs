@@ -39,7 +39,7 @@ fn main() {
     let (busy, took, ran) = std::thread::scope(|scope| {
         let pruning = scope.spawn(|| {
             let begun = now();
-            let cut_offs = CutOffs::at(shop.app.clock.now(), 365, 365);
+            let cut_offs = CutOffs::at(shop.app.ports.clock.now(), 365, 365);
             let ran = retention::prune(
                 &shop.db,
                 &Origin::system(),
@@ -80,7 +80,7 @@ fn main() {
 /// Adds old rows: half audit entries, half stored answers with their bodies. Their content does not
 /// affect the pruning.
 fn fill(shop: &mut BenchShop, rows: u64) {
-    shop.app.registry.close_all();
+    shop.app.stores.registry.close_all();
     let conn = rusqlite::Connection::open(shop.db.path()).expect("opens");
     let sql = format!(
         "PRAGMA synchronous=OFF; BEGIN;
@@ -99,12 +99,13 @@ fn fill(shop: &mut BenchShop, rows: u64) {
     let slug = Slug::parse("bench").expect("good");
     let access = shop
         .app
+        .stores
         .directory
         .tenant_of_slug(&slug)
         .wait()
         .expect("reads")
         .expect("is there");
-    shop.db = shop.app.registry.open(&access).expect("opens");
+    shop.db = shop.app.stores.registry.open(&access).expect("opens");
 }
 
 /// Sells with all clients until `is_over` returns true.
@@ -117,7 +118,12 @@ fn sell_until(shop: &BenchShop, is_over: impl Fn(Instant) -> bool + Sync) -> Met
                 let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
                 let sent = now();
                 let sold = shop.db.write(Origin::system(), move |work| {
-                    let sold = tillbox::tenant::sales::record(work, &policy, &command);
+                    let sold = tillbox::tenant::sales::record(
+                        work,
+                        &policy,
+                        &Default::default(),
+                        &command,
+                    );
                     drop(sold.expect("sold"));
                     Ok::<_, StorageError>(())
                 });

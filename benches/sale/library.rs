@@ -46,12 +46,13 @@ impl BenchShop {
             .expect("creates");
         let slug = command.slug;
         let access = app
+            .stores
             .directory
             .tenant_of_slug(&slug)
             .wait()
             .expect("reads")
             .expect("is there");
-        let db = app.registry.open(&access).expect("opens");
+        let db = app.stores.registry.open(&access).expect("opens");
         let products = db
             .write(Origin::system(), |work| {
                 Ok::<_, StorageError>(stock_up(work))
@@ -129,7 +130,7 @@ fn sell(
 ) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
     idempotency::once(work, &key, KeyExpiry::Active, |work| {
-        sales::record(work, policy, command)?;
+        sales::record(work, policy, &Default::default(), command)?;
         let body = vec![b'x'; ANSWER_BYTES];
         Ok::<_, Failed>(KeyOutcome::<_, ()>::Keep(StoredAnswer {
             status: 201,

@@ -66,7 +66,7 @@ pub async fn report_status(app: Arc<App>, recorder: Recorder, mut ended: watch::
             _ = ended.wait_for(|ended| *ended) => return,
         }
         recorder.gather();
-        app.log_lines.report();
+        app.limits.log_lines.report();
         if watchdog.is_some() {
             was_healthy = feed_watchdog(&app, was_healthy).await;
         }
@@ -104,14 +104,18 @@ async fn feed_watchdog(app: &App, was_healthy: bool) -> bool {
 /// Finds a fault that a restart fixes.
 async fn find_fault(app: &App) -> Option<String> {
     if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) =
-        app.liveness.queue(app.clock.as_ref())
+        app.observation.liveness.queue(app.ports.clock.as_ref())
     {
         return Some(fault.to_string());
     }
-    let probed = app.directory.database().write(Origin::system(), |work| {
-        probe::find_last_heartbeat(work)?;
-        Ok::<_, StorageError>(())
-    });
+    let probed = app
+        .stores
+        .directory
+        .database()
+        .write(Origin::system(), |work| {
+            probe::find_last_heartbeat(work)?;
+            Ok::<_, StorageError>(())
+        });
     match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), probed).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("the landlord's file: {error}")),
@@ -121,21 +125,22 @@ async fn find_fault(app: &App) -> Option<String> {
 
 /// Describes the status in a line, for `systemctl status`.
 fn status(app: &App) -> String {
-    let open = app.registry.list_open().len();
+    let open = app.stores.registry.list_open().len();
     let noun = if open == 1 { "tenant" } else { "tenants" };
     let mut status = format!("{open} {noun} open");
-    let unavailable = app.registry.list_unavailable().len();
+    let unavailable = app.stores.registry.list_unavailable().len();
     if unavailable > 0 {
         status.push_str(&format!(", {unavailable} unavailable"));
     }
-    if app.space.is_short() {
+    if app.limits.space.is_short() {
         status.push_str("; the disk is nearly full, sales are refused");
     }
-    match app.liveness.queue(app.clock.as_ref()) {
+    match app.observation.liveness.queue(app.ports.clock.as_ref()) {
         Ok(()) => status.push_str("; the queue works"),
         Err(fault) => status.push_str(&format!("; queue: {fault}")),
     }
     let paused: Vec<&str> = app
+        .stores
         .pauses
         .list()
         .into_iter()

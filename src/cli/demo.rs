@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::failure::Failure;
-use crate::app::App;
+use crate::app::{App, Ports, Stores};
 use crate::primitives::quantity::QuantityDelta;
 use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
@@ -86,20 +86,30 @@ pub struct Demo {
 pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
     let slug = Slug::parse(SLUG).expect("a good slug");
     let path = app.config.storage.data_dir.join(KEY_FILE);
-    let found = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+    let found = app
+        .stores
+        .directory
+        .tenant_of_slug(&slug)
+        .wait()
+        .map_err(failed)?;
     let (access, key) = match found {
         Some(access) => {
-            let key = load_or_create_key(app, &access, &path)?;
+            let key = load_or_create_key(&app.stores, &app.ports, &access, &path)?;
             (access, key)
         }
         None => {
-            let key = create(app, slug.clone())?;
+            let key = create(&app.stores, slug.clone())?;
             store_key(&path, &key)?;
-            let access = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+            let access = app
+                .stores
+                .directory
+                .tenant_of_slug(&slug)
+                .wait()
+                .map_err(failed)?;
             (access.expect("it was just created"), key)
         }
     };
-    match app.registry.open(&access) {
+    match app.stores.registry.open(&access) {
         Ok(db) => Ok(Some(Demo {
             key,
             product: product_to_sell(&db)?,
@@ -118,14 +128,14 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 
 /// Creates tenant, settings and catalog in one step, so that an aborted start leaves no part of
 /// them.
-fn create(app: &App, slug: Slug) -> Result<String, Failure> {
+fn create(stores: &Stores, slug: Slug) -> Result<String, Failure> {
     let command = CreateTenant {
         slug,
         name: Name::parse("Demo shop").expect("a good name"),
         currency: Currency::parse("EUR").expect("a currency"),
         domains: Vec::new(),
     };
-    let created = app
+    let created = stores
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
             settings::seed(work, &command.name, command.currency)?;
@@ -210,10 +220,15 @@ fn panic_on_refusal(refused: &dyn std::error::Error) -> ! {
 }
 
 /// Loads the key from the file if it is still valid for the demo shop, else creates a new one.
-fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
+fn load_or_create_key(
+    stores: &Stores,
+    ports: &Ports,
+    access: &TenantAccess,
+    path: &Path,
+) -> Result<String, Failure> {
     if let Ok(stored) = fs::read_to_string(path) {
         let stored = stored.trim();
-        let principal = app.directory.principal(stored).wait().map_err(failed)?;
+        let principal = stores.directory.principal(stored).wait().map_err(failed)?;
         if principal
             .and_then(|principal| principal.access)
             .is_some_and(|owner| owner.id() == access.id())
@@ -221,9 +236,9 @@ fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<S
             return Ok(stored.to_owned());
         }
     }
-    let key = keys::generate(app.entropy.as_ref());
+    let key = keys::generate(ports.entropy.as_ref());
     let (id, stored) = (access.id(), key.clone());
-    let change = app.directory.change(Origin::system(), move |work| {
+    let change = stores.directory.change(Origin::system(), move |work| {
         let name = Name::parse("demo key").expect("a good name");
         commands::insert_key(work, Some(id), &name, Scopes::all_of_a_tenant(), &stored)
     });

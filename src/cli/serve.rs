@@ -19,6 +19,7 @@ use super::client::{Holder, Patience, acquire};
 use super::failure::{Exit, Failure};
 use super::signals::{self, Hangup, Signals};
 use super::{Global, alive, banner, demo, descriptors, output, socket};
+use crate::alerts::recipients::AlertRecipients;
 use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::wire::server::{ServerSettings, serve};
@@ -92,7 +93,7 @@ impl Serve {
             }
         };
         app.register_reloads();
-        log_alert_problems(&app, &app.config);
+        log_alert_problems(&app.alert_recipients, &app.config);
         if let Some(level) = log.level() {
             app.reloads.subscribe("logging.level", move |config| {
                 level
@@ -145,7 +146,7 @@ impl Serve {
                     let keys = reloaded.needs_restart.join(", ");
                     tracing::warn!(keys, "these changed keys take effect at the next start");
                 }
-                log_alert_problems(app, &config);
+                log_alert_problems(&app.alert_recipients, &config);
             }
             Err(failure) => {
                 let error = failure.whole();
@@ -195,10 +196,10 @@ impl Serve {
         let address = sockets.address;
         let admin_path =
             std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
-        if let Err(error) = app.provisioner.dir.write_address(&admin_path) {
+        if let Err(error) = app.stores.provisioner.dir.write_address(&admin_path) {
             tracing::warn!(error = %error, "commands may not find this daemon");
         }
-        app.liveness.set_ready(true);
+        app.observation.liveness.set_ready(true);
         tracing::info!(%address, admin_socket = %sockets.admin_path.display(),
             version = env!("CARGO_PKG_VERSION"), "listening");
         if let Some(demo) = demo {
@@ -211,8 +212,8 @@ impl Serve {
 }
 
 /// Logs problems that prevent alerts. The daemon runs nevertheless.
-fn log_alert_problems(app: &App, config: &Config) {
-    if let Some(missing) = app.alert_recipients.missing_key() {
+fn log_alert_problems(recipients: &AlertRecipients, config: &Config) {
+    if let Some(missing) = recipients.missing_key() {
         tracing::error!(error = %missing, "webhook alerts wait until a signing key is available");
     }
     for warning in config.warnings() {
@@ -322,7 +323,7 @@ impl Sockets {
         let ending = async {
             wait_for_end(ended.clone()).await;
             // A proxy sends no new clients, while requests of current ones finish.
-            app.liveness.set_ready(false);
+            app.observation.liveness.set_ready(false);
         };
         let settings = ServerSettings {
             header_timeout: app.config.server.header_timeout.into(),
@@ -332,11 +333,17 @@ impl Sockets {
             max_connections_local: app.config.server.max_connections_local as usize,
             ..ServerSettings::default()
         };
-        let public = serve(self.tcp, router(app), app.ports(), settings.clone(), ending);
+        let public = serve(
+            self.tcp,
+            router(app),
+            app.ports.clone(),
+            settings.clone(),
+            ending,
+        );
         let admin = serve(
             self.admin,
             admin_router(app),
-            app.ports(),
+            app.ports.clone(),
             settings,
             wait_for_end(ended.clone()),
         );
@@ -347,7 +354,7 @@ impl Sockets {
         if let Err(error) = std::fs::remove_file(&self.admin_path) {
             tracing::debug!(error = %error, "the admin socket was already removed");
         }
-        if !app.directory.database().is_healthy() {
+        if !app.stores.directory.database().is_healthy() {
             let hint = "see the log for the cause; check the disk, then start the daemon again";
             return Err(Failure::failed_with(
                 "the landlord's file failed".to_owned(),

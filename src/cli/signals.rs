@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::alive;
 use super::failure::{Exit, Failure};
-use crate::app::App;
+use crate::app::{App, Stores};
 use crate::observe::logging::Buffers;
 
 /// Installs a handler for SIGXFSZ, whose default action ends the process. A write beyond the file
@@ -102,7 +102,7 @@ impl Signals {
                         alive::ready(app);
                     }
                 }
-                () = landlord_fault(app) => {
+                () = landlord_fault(&app.stores) => {
                     tracing::error!(
                         "the landlord's file must be reopened and checked; the process stops and \
                          must be restarted"
@@ -125,9 +125,9 @@ async fn join_reload(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinE
 /// Waits until the landlord's file must be reopened and checked. The registry reopens tenants'
 /// files; everything depends on this one, so the service manager or the operator restarts the whole
 /// process.
-async fn landlord_fault(app: &App) {
+async fn landlord_fault(stores: &Stores) {
     let mut timer = tokio::time::interval(Duration::from_secs(1));
-    while app.directory.database().is_healthy() {
+    while stores.directory.database().is_healthy() {
         timer.tick().await;
     }
 }

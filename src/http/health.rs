@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::extract::Landlord;
 use super::problem::{OwnBody, Problem};
-use crate::app::App;
+use crate::app::{App, Limits, Observation, Stores};
 use crate::landlord::ClockSuspicion;
 use crate::observe::liveness::Probe;
 use crate::primitives::id::TenantId;
@@ -136,7 +136,7 @@ async fn live() -> StatusCode {
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200),
     (status = 503, description = "`not_ready`")))]
 async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
-    if app.liveness.is_ready() {
+    if app.observation.liveness.is_ready() {
         Ok(StatusCode::OK)
     } else {
         let detail = "the process is starting or stopping; try again in a moment";
@@ -145,16 +145,20 @@ async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
 }
 
 async fn examine(app: &App, with_details: bool) -> Health {
-    let now = app.clock.now();
-    let probe = probe(app, now).await;
-    let unavailable = list_unavailable(app).await;
+    let now = app.ports.clock.now();
+    let probe = probe(&app.stores, &app.observation, now).await;
+    let unavailable = list_unavailable(&app.stores).await;
     let limited = if with_details {
-        list_limited(app).await
+        list_limited(&app.stores, &app.limits).await
     } else {
         Vec::new()
     };
-    let queue = app.liveness.queue(app.clock.as_ref()).err();
-    let is_short = app.space.is_short();
+    let queue = app
+        .observation
+        .liveness
+        .queue(app.ports.clock.as_ref())
+        .err();
+    let is_short = app.limits.space.is_short();
     let result = |works: bool| {
         if works {
             CheckResult::Ok
@@ -164,7 +168,7 @@ async fn examine(app: &App, with_details: bool) -> Health {
     };
     let services = Services {
         db: result(probe.fault.is_none() && unavailable.is_empty() && !is_short),
-        cache: result(app.directory.cache_works()),
+        cache: result(app.stores.directory.cache_works()),
         queue: result(queue.is_none()),
     };
     let all_work = [services.db, services.cache, services.queue]
@@ -174,7 +178,12 @@ async fn examine(app: &App, with_details: bool) -> Health {
         status: if all_work { "ok" } else { "degraded" },
         services,
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: app.clock.uptime().saturating_sub(app.up_at_start).as_secs(),
+        uptime_seconds: app
+            .ports
+            .clock
+            .uptime()
+            .saturating_sub(app.observation.up_at_start)
+            .as_secs(),
         details: with_details.then(|| Details {
             landlord_file: probe.fault,
             disk: is_short.then_some(
@@ -185,13 +194,15 @@ async fn examine(app: &App, with_details: bool) -> Health {
             limited_tenants: limited,
             queue: queue.map(|fault| fault.to_string()),
             paused_queues: app
+                .stores
                 .pauses
                 .list()
                 .into_iter()
                 .map(|(queue, _)| queue.as_str())
                 .collect(),
-            open_tenants: app.registry.list_open().len(),
+            open_tenants: app.stores.registry.list_open().len(),
             clock: app
+                .stores
                 .clock_watch
                 .last_suspicion()
                 .map(|suspicion| describe_suspicion(&suspicion)),
@@ -216,26 +227,26 @@ fn describe_suspicion(suspicion: &ClockSuspicion) -> String {
 }
 
 /// Returns the last probe of the landlord's file, or probes again when it is too old.
-async fn probe(app: &App, now: Timestamp) -> Probe {
-    let mut last = app.liveness.last_probe().lock().await;
+async fn probe(stores: &Stores, observation: &Observation, now: Timestamp) -> Probe {
+    let mut last = observation.liveness.last_probe().lock().await;
     match &*last {
         Some(found) if found.is_fresh(now) => found.clone(),
         _ => {
-            let fault = probe_landlord(app).await;
+            let fault = probe_landlord(stores).await;
             last.insert(Probe { at: now, fault }).clone()
         }
     }
 }
 
 /// Writes to the landlord's file, on disk, and reads it back. Returns the fault, if any.
-async fn probe_landlord(app: &App) -> Option<String> {
+async fn probe_landlord(stores: &Stores) -> Option<String> {
     let written_and_read = async {
-        let written = app
+        let written = stores
             .directory
             .database()
             .write(Origin::system(), probe::heartbeat)
             .await?;
-        let read = app
+        let read = stores
             .directory
             .database()
             .read(probe::find_last_heartbeat)
@@ -251,10 +262,10 @@ async fn probe_landlord(app: &App) -> Option<String> {
 }
 
 /// Lists the tenants whose files cannot be used, without those that were deleted meanwhile.
-async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
+async fn list_unavailable(stores: &Stores) -> Vec<UnavailableTenant> {
     let mut unavailable = Vec::new();
-    for (tenant_id, kind) in app.registry.list_unavailable() {
-        if let Ok(Some(access)) = app.directory.tenant_of_id(tenant_id).await
+    for (tenant_id, kind) in stores.registry.list_unavailable() {
+        if let Ok(Some(access)) = stores.directory.tenant_of_id(tenant_id).await
             && matches!(
                 access.status(),
                 TenantStatus::Active | TenantStatus::Suspended
@@ -271,10 +282,10 @@ async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
 }
 
 /// Lists the tenants whose growth is refused.
-async fn list_limited(app: &App) -> Vec<LimitedTenant> {
+async fn list_limited(stores: &Stores, limits: &Limits) -> Vec<LimitedTenant> {
     let mut tenants = Vec::new();
-    for limited in app.shares.list_limited() {
-        if let Ok(Some(access)) = app.directory.tenant_of_id(limited.tenant_id).await {
+    for limited in limits.shares.list_limited() {
+        if let Ok(Some(access)) = stores.directory.tenant_of_id(limited.tenant_id).await {
             tenants.push(LimitedTenant {
                 tenant_id: limited.tenant_id,
                 slug: access.slug().clone(),

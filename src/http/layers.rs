@@ -8,21 +8,21 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 use tracing::Instrument as _;
 
 use super::extract::{Local, RequestId};
 use super::limit;
 use super::metrics::{InFlight, record_request};
 use super::problem::{OwnBody, Problem};
-use super::wire::server::Peer;
+use super::request_id::{REQUEST_ID, request_id};
+use super::wire::peer::Peer;
 use super::wire::unread_body::discard_unread;
 use crate::app::App;
-use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
-use crate::primitives::{Class, Entropy};
+use crate::primitives::Class;
+use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::rate_limit::{LineKind, LogLines};
 
-pub(super) const REQUEST_ID: &str = "x-request-id";
 const TENANT: HeaderName = HeaderName::from_static("x-tillbox-tenant");
 
 /// The outermost layer.
@@ -33,7 +33,7 @@ pub async fn outer_layer(
 ) -> Response {
     let started = now();
     let _in_flight = InFlight::request();
-    let id = request_id(request.headers(), app.entropy.as_ref());
+    let id = request_id(request.headers(), app.ports.entropy.as_ref());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -59,7 +59,7 @@ pub async fn outer_layer(
         None => {
             // The deadline includes the key look-up.
             let left = deadline.saturating_sub(now().duration_since(started));
-            run(&app.log_lines, next, request, left)
+            run(&app.limits.log_lines, next, request, left)
                 .instrument(span.clone())
                 .await
         }
@@ -70,7 +70,7 @@ pub async fn outer_layer(
     if let Some(problem) =
         problem.or_else(|| problem_of_status(response.status()).filter(|_| !has_own_body))
     {
-        span.in_scope(|| problem.log(&app.log_lines));
+        span.in_scope(|| problem.log(&app.limits.log_lines));
         response = problem.render(&id);
     }
     if let Some(standing) = violated.or(standing) {
@@ -160,30 +160,6 @@ fn problem_of_status(status: StatusCode) -> Option<Problem> {
             status.canonical_reason().unwrap_or("the request failed"),
         )
     })
-}
-
-/// Returns the caller's request id when it is short and cannot break a log line or a header;
-/// otherwise a fresh one.
-fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
-    let presented = headers
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok());
-    let is_safe = |id: &&str| {
-        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
-    };
-    presented
-        .filter(is_safe)
-        .map_or_else(|| fresh_request_id(entropy), str::to_owned)
-}
-
-/// Creates an id for a request without one.
-pub(super) fn fresh_request_id(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0_u8; 16];
-    entropy.fill(&mut bytes);
-    format!("req_{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// Answers a request to an unknown path.

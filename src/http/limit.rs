@@ -23,8 +23,9 @@ use serde_json::{Value, json};
 use super::client_address::{client_address, peer_address};
 use super::extract::{KnownPrincipal, Local, has_several_keys, principal_of};
 use super::problem::Problem;
-use super::wire::server::Peer;
-use crate::app::App;
+use super::wire::peer::Peer;
+use crate::app::{App, Limits, Ports, Stores};
+use crate::config::Server;
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::rate_limit::{Caller, LineKind, Policy, Standing};
 
@@ -51,7 +52,8 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     if route.is_some_and(Policy::is_blind) {
         return None;
     }
-    let presented = identify(app, request, patience).await;
+    let presented = identify(&app.stores, &app.ports, request, patience).await;
+    let server = &app.config.server;
     let named = route.and_then(Policy::of_path);
     let (policy, key) = match presented {
         PresentedKey::Absent => (Policy::of_keyless(route, request.method().is_safe()), None),
@@ -62,23 +64,29 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
         ),
     };
     if matches!(presented, PresentedKey::Invalid) {
-        let standing = charge_address(app, Policy::BadKeys, request);
+        let standing = charge_address(&app.limits, server, Policy::BadKeys, request);
         if !standing.is_admitted || policy.is_none() {
             return Some(standing);
         }
     }
     Some(match key {
-        Some(key) => charge_caller(app, policy?, Caller::Key(key)),
-        None => charge_address(app, policy?, request),
+        Some(key) => charge_caller(&app.limits, policy?, Caller::Key(key)),
+        None => charge_address(&app.limits, server, policy?, request),
     })
 }
 
 /// Looks up the key of a request and keeps it for the extractors.
-async fn identify(app: &App, request: &mut Request, patience: Duration) -> PresentedKey {
+async fn identify(
+    stores: &Stores,
+    ports: &Ports,
+    request: &mut Request,
+    patience: Duration,
+) -> PresentedKey {
     if has_several_keys(request.headers()) {
         return PresentedKey::Absent;
     }
-    let looked_up = tokio::time::timeout(patience, principal_of(request.headers(), app)).await;
+    let looked_up =
+        tokio::time::timeout(patience, principal_of(request.headers(), stores, ports)).await;
     match looked_up {
         Ok(Ok(Some(principal))) => {
             let key = principal.key_id;
@@ -94,38 +102,38 @@ async fn identify(app: &App, request: &mut Request, patience: Duration) -> Prese
 ///
 /// # Errors
 /// `rate_limited`, when it is used up.
-pub fn charge_tenant(app: &App, tenant: TenantId) -> Result<(), Problem> {
-    let standing = charge_caller(app, Policy::StorefrontTenant, Caller::Tenant(tenant));
+pub fn charge_tenant(limits: &Limits, tenant: TenantId) -> Result<(), Problem> {
+    let standing = charge_caller(limits, Policy::StorefrontTenant, Caller::Tenant(tenant));
     match standing.is_admitted {
         true => Ok(()),
         false => Err(refusal(&standing)),
     }
 }
 
-fn charge_address(app: &App, policy: Policy, request: &Request) -> Standing {
+fn charge_address(limits: &Limits, server: &Server, policy: Policy, request: &Request) -> Standing {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-    let (peer, server) = (peer_address(peer), &app.config.server);
+    let peer = peer_address(peer);
     let address = client_address(
         peer,
         request.headers(),
         &server.trusted_proxies,
         server.forwarded_header,
     );
-    let standing = charge_caller(app, policy, Caller::of_address(address));
+    let standing = charge_caller(limits, policy, Caller::of_address(address));
     if !standing.is_admitted && address == peer.to_canonical() {
-        warn_of_proxy(app, address, request.headers());
+        warn_of_proxy(limits, server, address, request.headers());
     }
     standing
 }
 
 /// Warns once of a proxy whose clients share one rate limit: a trusted one that sends no client
 /// address, or one of a private network that sends an address and is not trusted.
-fn warn_of_proxy(app: &App, proxy: IpAddr, headers: &HeaderMap) {
-    let trusted = &app.config.server.trusted_proxies;
+fn warn_of_proxy(limits: &Limits, server: &Server, proxy: IpAddr, headers: &HeaderMap) {
+    let trusted = &server.trusted_proxies;
     let is_trusted = trusted.iter().any(|network| network.contains(proxy));
     let names_client = headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED);
     if (is_trusted || (names_client && is_private(proxy)))
-        && app.rate_limiter.is_first_warning_of_proxy()
+        && limits.rate_limiter.is_first_warning_of_proxy()
     {
         tracing::warn!(
             %proxy,
@@ -143,20 +151,22 @@ const fn is_private(address: IpAddr) -> bool {
     }
 }
 
-fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
-    let standing = app.rate_limiter.charge(policy, caller);
+fn charge_caller(limits: &Limits, policy: Policy, caller: Caller) -> Standing {
+    let standing = limits.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
-        log_lockout(app, &standing, caller);
+        log_lockout(limits, &standing, caller);
     }
     standing
 }
 
 /// Logs an address that tries many passwords; once per lock-out.
-fn log_lockout(app: &App, standing: &Standing, caller: Caller) {
+fn log_lockout(limits: &Limits, standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
-        && app.log_lines.admits(LineKind::LoginLockedOut, Some(caller))
+        && limits
+            .log_lines
+            .admits(LineKind::LoginLockedOut, Some(caller))
     {
         tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login \
             locked out");

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use crate::app::App;
+use crate::app::{App, Observation, Ports};
 use crate::observe::telemetry::process::{self, float, seconds};
 use crate::observe::telemetry::{self, MetricsText};
 use crate::platform::queue::{Queue, State as JobState};
@@ -68,12 +68,15 @@ fn render(app: &App) -> String {
         file::sqlite_version()
     );
     sheet.put_labelled("tillbox_build_info", &build, 1.0);
-    sheet.put("tillbox_ready", f64::from(app.liveness.is_ready()));
+    sheet.put(
+        "tillbox_ready",
+        f64::from(app.observation.liveness.is_ready()),
+    );
     sheet.put(
         "tillbox_clock_trusted",
-        f64::from(app.clock_watch.was_trusted()),
+        f64::from(app.stores.clock_watch.was_trusted()),
     );
-    let open = app.registry.list_open().len();
+    let open = app.stores.registry.list_open().len();
     sheet.put("tillbox_tenants_open", float(open as u64));
     sheet.put(
         "tillbox_tenants_open_max",
@@ -81,29 +84,31 @@ fn render(app: &App) -> String {
     );
     sheet.put(
         "tillbox_tenants_unavailable",
-        float(app.registry.list_unavailable().len() as u64),
+        float(app.stores.registry.list_unavailable().len() as u64),
     );
     sheet.put(
         "tillbox_tenants_storage_limited",
-        float(app.shares.count_limited() as u64),
+        float(app.limits.shares.count_limited() as u64),
     );
     sheet.put(
         "tillbox_disk_reserve_bytes",
         float(app.config.storage.disk_reserve.as_bytes()),
     );
-    if let Some(room) = app.space.measure() {
+    if let Some(room) = app.limits.space.measure() {
         sheet.put("tillbox_disk_free_bytes", float(room.free));
         sheet.put("tillbox_disk_size_bytes", float(room.size));
     }
-    let body_memory = &app.body_memory;
+    let body_memory = &app.limits.body_memory;
     sheet.put("tillbox_http_body_memory_bytes", float(body_memory.used()));
-    let now = app.clock.now().as_millis();
+    let now = app.ports.clock.now().as_millis();
     let lag_ms = app
+        .observation
         .liveness
         .oldest_due()
         .map_or(0, |due| (now - due.as_millis()).max(0));
     sheet.put("tillbox_queue_lag_seconds", seconds(lag_ms));
     let beat_ms = app
+        .observation
         .liveness
         .heartbeat_at()
         .map_or(0, |beat| beat.as_millis());
@@ -111,15 +116,15 @@ fn render(app: &App) -> String {
         "tillbox_queue_heartbeat_timestamp_seconds",
         seconds(beat_ms),
     );
-    put_queues(&mut sheet, app);
-    process::put(&mut sheet, app.started_at.as_millis());
+    put_queues(&mut sheet, &app.ports, &app.observation);
+    process::put(&mut sheet, app.observation.started_at.as_millis());
     sheet.into_text() + &telemetry::render()
 }
 
 /// Writes the queue depths. Each queue and state has its sample, so that an empty one reports 0.
-fn put_queues(sheet: &mut MetricsText, app: &App) {
-    let now = app.clock.now();
-    let depths = app.job_stats.snapshot(now).depths;
+fn put_queues(sheet: &mut MetricsText, ports: &Ports, observation: &Observation) {
+    let now = ports.clock.now();
+    let depths = observation.job_stats.snapshot(now).depths;
     let jobs = |queue: Queue, state: Option<JobState>| -> i64 {
         let same =
             |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
@@ -135,7 +140,7 @@ fn put_queues(sheet: &mut MetricsText, app: &App) {
     };
     sheet.put_each("tillbox_queue_jobs", Queue::ALL.iter().flat_map(of_queue));
     let age = |due: Timestamp| (now.as_millis() - due.as_millis()).max(0);
-    let ages = app.liveness.oldest_of_queues();
+    let ages = observation.liveness.oldest_of_queues();
     let ages = ages.map(|(queue, due)| (format!("queue=\"{queue}\""), seconds(due.map_or(0, age))));
     sheet.put_each("tillbox_queue_oldest_ready_age_seconds", ages);
 }

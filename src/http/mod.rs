@@ -22,6 +22,7 @@ mod layers;
 mod limit;
 mod metrics;
 pub mod problem;
+mod request_id;
 pub mod wire;
 
 use std::sync::{Arc, LazyLock};

@@ -26,8 +26,8 @@ statements! {
     UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u
         JOIN tenant t ON t.id = u.tenant_id LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id
         ORDER BY t.seq LIMIT 200";
-    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check
-        WHERE singleton = 1";
+    LANDLORD = "SELECT '' AS stamp, mismatches, findings, checked_at, reason, tried_at
+        FROM landlord_check WHERE singleton = 1";
     SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at)
         VALUES (1, ?1, ?2, ?3) ON CONFLICT (singleton)
         DO UPDATE SET mismatches = excluded.mismatches, findings = excluded.findings,
@@ -68,12 +68,12 @@ pub struct LandlordChecked {
 }
 
 fn checked(row: &Row<'_>) -> rusqlite::Result<Checked> {
-    let findings: String = row.get(2)?;
+    let findings: String = row.get("findings")?;
     Ok(Checked {
-        stamp: row.get(0)?,
-        mismatches: row.get(1)?,
+        stamp: row.get("stamp")?,
+        mismatches: row.get("mismatches")?,
         findings: serde_json::from_str(&findings).unwrap_or(Value::Null),
-        at: row.get(3)?,
+        at: row.get("checked_at")?,
     })
 }
 
@@ -116,11 +116,11 @@ pub fn is_unchecked(view: &LandlordView, id: TenantId) -> Result<bool, StorageEr
 pub fn list_unchecked(view: &LandlordView) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
     view.all(&UNCHECKED, [], |row| {
         let unchecked = Unchecked {
-            reason: row.get(0)?,
-            tried_at: row.get(1)?,
-            checked_at: row.get(2)?,
+            reason: row.get("reason")?,
+            tried_at: row.get("tried_at")?,
+            checked_at: row.get("checked_at")?,
         };
-        Ok((row.get(3)?, unchecked))
+        Ok((row.get("slug")?, unchecked))
     })
 }
 
@@ -149,8 +149,9 @@ pub fn set_landlord_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(
 /// Returns the check state of the landlord's file.
 pub fn find_landlord(view: &LandlordView) -> Result<LandlordChecked, StorageError> {
     let found = view.find(&LANDLORD, [], |row| {
-        let checked_at: Option<Timestamp> = row.get(3)?;
-        let (reason, tried_at): (Option<String>, Option<Timestamp>) = (row.get(4)?, row.get(5)?);
+        let checked_at: Option<Timestamp> = row.get("checked_at")?;
+        let reason: Option<String> = row.get("reason")?;
+        let tried_at: Option<Timestamp> = row.get("tried_at")?;
         Ok(LandlordChecked {
             checked: checked_at.map(|_| checked(row)).transpose()?,
             unchecked: reason.zip(tried_at).map(|(reason, tried_at)| Unchecked {
@@ -165,5 +166,5 @@ pub fn find_landlord(view: &LandlordView) -> Result<LandlordChecked, StorageErro
 
 /// Lists the tenants whose last check found mismatches, 200 at most.
 pub fn list_wrong(view: &LandlordView) -> Result<Vec<(Slug, Checked)>, StorageError> {
-    view.all(&WRONG, [], |row| Ok((row.get(4)?, checked(row)?)))
+    view.all(&WRONG, [], |row| Ok((row.get("slug")?, checked(row)?)))
 }

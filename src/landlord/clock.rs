@@ -41,27 +41,27 @@ use crate::storage::{
 use crate::tenancy::Directory;
 
 statements! {
-    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at
+    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, checked_at
         FROM clock_trust WHERE singleton = 1";
     SEEN_BEFORE = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
         ON CONFLICT (singleton)
         DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = NULL, suspicion = NULL,
-        cause = NULL, steady_from = NULL, steady_ms = 0, looked_at = NULL,
+        cause = NULL, steady_from = NULL, steady_ms = 0, checked_at = NULL,
         webhook_notified_at = NULL, mail_notified_at = NULL";
     SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause,
-        steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2) ON CONFLICT (singleton)
+        steady_from, checked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2) ON CONFLICT (singleton)
         DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = excluded.suspect_at,
         suspicion = excluded.suspicion, cause = excluded.cause,
-        steady_from = excluded.steady_from, steady_ms = 0, looked_at = excluded.looked_at,
+        steady_from = excluded.steady_from, steady_ms = 0, checked_at = excluded.checked_at,
         webhook_notified_at = NULL, mail_notified_at = NULL";
-    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3
+    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, checked_at = ?3
         WHERE singleton = 1";
     // Used only when the stored time may go back.
     RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1)
         ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
-    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL
-        FROM clock_trust WHERE singleton = 1";
+    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL AS by_webhook,
+        mail_notified_at IS NOT NULL AS by_mail FROM clock_trust WHERE singleton = 1";
     WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1
         AND suspect_at = ?2";
     MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1
@@ -542,10 +542,12 @@ fn load(
     now: Timestamp,
 ) -> Result<(Option<Timestamp>, Option<ActiveSuspicion>), StorageError> {
     let row = view.find(&TRUST, [], |row: &Row<'_>| {
-        let trusted: Timestamp = row.get(0)?;
-        let (since, reason): (Option<Timestamp>, Option<String>) = (row.get(1)?, row.get(2)?);
-        let (cause, steady_from): (Option<Cause>, Option<Timestamp>) = (row.get(3)?, row.get(4)?);
-        let (steady_ms, looked_at): (i64, Option<Timestamp>) = (row.get(5)?, row.get(6)?);
+        let trusted: Timestamp = row.get("trusted_at")?;
+        let since: Option<Timestamp> = row.get("suspect_at")?;
+        let reason: Option<String> = row.get("suspicion")?;
+        let cause: Option<Cause> = row.get("cause")?;
+        let steady_from: Option<Timestamp> = row.get("steady_from")?;
+        let (steady_ms, checked_at) = (row.get("steady_ms")?, row.get("checked_at")?);
         let active = since.zip(reason).map(|(since, reason)| ActiveSuspicion {
             suspicion: ClockSuspicion {
                 since,
@@ -557,7 +559,7 @@ fn load(
             steady_from: steady_from.unwrap_or(now),
             steady_ms,
             stored_ms: steady_ms,
-            previous: PreviousReading::Earlier(looked_at),
+            previous: PreviousReading::Earlier(checked_at),
         });
         Ok((trusted, active))
     })?;
@@ -572,8 +574,8 @@ fn load_seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
 pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageError> {
     let flags = view.find(&NOTIFIED, [], |row| {
         Ok([
-            (NoticeChannel::Webhook, row.get(0)?),
-            (NoticeChannel::Mail, row.get(1)?),
+            (NoticeChannel::Webhook, row.get("by_webhook")?),
+            (NoticeChannel::Mail, row.get("by_mail")?),
         ])
     })?;
     Ok(flags

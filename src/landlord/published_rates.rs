@@ -111,7 +111,7 @@ fn load(
 ) -> Result<BTreeMap<Day, ExchangeRate>, StorageError> {
     // A later row of the same day replaces the earlier one.
     let rows: Vec<(Day, ExchangeRate)> = view.all(&SERIES, params![currency], |row| {
-        Ok((row.get(0)?, row.get(1)?))
+        Ok((row.get("day")?, row.get("rate")?))
     })?;
     Ok(rows.into_iter().collect())
 }
@@ -253,8 +253,8 @@ fn refuse_absurd(
 pub fn find_fetch(view: &LandlordView) -> Result<Option<FetchState>, StorageError> {
     view.find(&FETCH, [], |row| {
         Ok(FetchState {
-            next_at: row.get(0)?,
-            failures: row.get(1)?,
+            next_at: row.get("next_at")?,
+            failures: row.get("failures")?,
         })
     })
 }

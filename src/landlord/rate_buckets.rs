@@ -25,8 +25,8 @@ pub struct KeptBucket {
 /// bucket, which does no harm.
 pub fn list(view: &LandlordView) -> Result<Vec<KeptBucket>, StorageError> {
     let rows = view.all(&LIST, [], |row: &Row<'_>| {
-        let (policy, address): (String, String) = (row.get(0)?, row.get(1)?);
-        let full_at = row.get(2)?;
+        let (policy, address): (String, String) = (row.get("policy")?, row.get("address")?);
+        let full_at = row.get("full_at")?;
         Ok(address.parse().ok().map(|address| KeptBucket {
             policy,
             address,

@@ -89,10 +89,10 @@ impl TaskRuns {
             let rows = |view: &LandlordView| {
                 view.all(&TASKS, [], |row| {
                     let done = TaskRun {
-                        up_to: row.get(1)?,
-                        ran_at: row.get(2)?,
+                        up_to: row.get("done_up_to")?,
+                        ran_at: row.get("ran_at")?,
                     };
-                    Ok((row.get::<_, String>(0)?, done))
+                    Ok((row.get::<_, String>("task")?, done))
                 })
             };
             *known = Some(self.directory.read(rows).wait()?.into_iter().collect());

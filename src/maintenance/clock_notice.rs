@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::App;
+use crate::alerts::recipients::AlertRecipients;
+use crate::app::{App, Ports, Stores};
 use crate::landlord::ClockSuspicion;
 use crate::landlord::clock::{self, NoticeChannel};
-use crate::outbound::mail::Mail;
+use crate::outbound::mail::{Mail, Mailer};
 use crate::primitives::{Origin, Timestamp, chain};
 use crate::storage::StorageError;
 
@@ -23,15 +24,19 @@ const NO_JOB: Duration = Duration::MAX;
 /// The instant at which a notice is due: now, while a suspicion lasts that a channel has not been
 /// notified of. Blocks; reads nothing while the clock is trusted.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
-    if app.clock_watch.last_suspicion().is_none() {
+    if app.stores.clock_watch.last_suspicion().is_none() {
         return Ok(None);
     }
-    Ok((!list_pending(app)?.is_empty()).then_some(now))
+    let pending = list_pending(&app.stores, &app.alert_recipients)?;
+    Ok((!pending.is_empty()).then_some(now))
 }
 
 /// Channels that have not been notified yet.
-fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
-    let recipients = app.alert_recipients.recipients();
+fn list_pending(
+    stores: &Stores,
+    recipients: &AlertRecipients,
+) -> Result<Vec<NoticeChannel>, StorageError> {
+    let recipients = recipients.recipients();
     let channels = [
         (NoticeChannel::Webhook, recipients.webhook.is_some()),
         (NoticeChannel::Mail, recipients.email_to.is_some()),
@@ -39,7 +44,7 @@ fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
     if channels.iter().all(|(_, is_configured)| !is_configured) {
         return Ok(Vec::new());
     }
-    let notified = app.directory.read(clock::find_notified).wait()?;
+    let notified = stores.directory.read(clock::find_notified).wait()?;
     let pending = channels
         .into_iter()
         .filter(|(channel, is_configured)| *is_configured && !notified.contains(channel));
@@ -51,17 +56,19 @@ fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
 /// # Errors
 /// The failures of all channels; those are tried again.
 pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
-    let Some(suspicion) = app.clock_watch.last_suspicion() else {
+    let Some(suspicion) = app.stores.clock_watch.last_suspicion() else {
         return Ok(());
     };
     let (mut failed, since) = (Vec::new(), suspicion.since);
-    for channel in list_pending(app).map_err(|error| error.to_string())? {
+    let pending = list_pending(&app.stores, &app.alert_recipients);
+    for channel in pending.map_err(|error| error.to_string())? {
         let sent = match channel {
-            NoticeChannel::Webhook => call(app, &suspicion, now),
-            NoticeChannel::Mail => mail(app, &suspicion),
+            NoticeChannel::Webhook => call(&app.ports, &app.alert_recipients, &suspicion, now),
+            NoticeChannel::Mail => mail(&app.mailer, &app.alert_recipients, &suspicion),
         };
         let recorded = sent.and_then(|()| {
             let write = app
+                .stores
                 .directory
                 .database()
                 .write(Origin::system(), move |work| {
@@ -86,8 +93,13 @@ fn message_id(suspicion: &ClockSuspicion) -> String {
     )
 }
 
-fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), String> {
-    let Some(webhook) = app.alert_recipients.recipients().webhook.clone() else {
+fn call(
+    ports: &Ports,
+    recipients: &AlertRecipients,
+    suspicion: &ClockSuspicion,
+    now: Timestamp,
+) -> Result<(), String> {
+    let Some(webhook) = recipients.recipients().webhook.clone() else {
         return Ok(());
     };
     let body = json!({
@@ -97,7 +109,7 @@ fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), Str
     });
     let id = format!("msg_{}", message_id(suspicion));
     let called = webhook.send(
-        app.outbound.as_ref(),
+        ports.outbound.as_ref(),
         &id,
         now,
         body.to_string().into_bytes(),
@@ -106,8 +118,12 @@ fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), Str
     called.map_err(|error| format!("{}: {}", webhook.target, chain(&error)))
 }
 
-fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
-    let Some(to) = app.alert_recipients.recipients().email_to.clone() else {
+fn mail(
+    mailer: &Mailer,
+    recipients: &AlertRecipients,
+    suspicion: &ClockSuspicion,
+) -> Result<(), String> {
+    let Some(to) = recipients.recipients().email_to.clone() else {
         return Ok(());
     };
     let ClockSuspicion {
@@ -129,7 +145,5 @@ fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
         // The suspect instant may be no valid date for a mail; a wrong date is better than no mail.
         date_ms: since.as_millis().max(0),
     };
-    app.mailer
-        .send(&mail, NO_JOB)
-        .map_err(|error| chain(&error))
+    mailer.send(&mail, NO_JOB).map_err(|error| chain(&error))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::tenant_files::{MaintenanceRefused, READ_WITHIN, list_tenants, visit};
-use crate::app::App;
+use crate::app::{App, Ports, Stores};
 use crate::landlord;
 use crate::landlord::check_results::{self, Checked, LandlordChecked, Unchecked};
 use crate::primitives::id::TenantId;
@@ -27,12 +27,16 @@ pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
 
 /// Checks a tenant's file and stores the result. Mismatches, or the reason why it could not be
 /// checked, are written to the security log. Blocks.
-pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, MaintenanceRefused> {
+pub fn check_tenant(
+    stores: &Stores,
+    ports: &Ports,
+    access: &TenantAccess,
+) -> Result<Report, MaintenanceRefused> {
     let id = access.id();
-    let checkpoint = app.registry.find_checkpoint(id)?;
+    let checkpoint = stores.registry.find_checkpoint(id)?;
     // Taken before the check, which may miss what is written meanwhile.
-    let stamp = stamp(app, id);
-    let checked = visit(app, access, |db| {
+    let stamp = stamp(stores, id);
+    let checked = visit(stores, access, |db| {
         let check = db.read_within(READ_WITHIN, move |view| {
             let mut report = integrity::check(view)?;
             integrity::check_checkpoint(view, checkpoint.as_ref(), &mut report)?;
@@ -45,7 +49,7 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, Maintena
         Err(MaintenanceRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => {
             corrupt_report(&error)
         }
-        Err(error) => return Err(record_unchecked(app, id, error)),
+        Err(error) => return Err(record_unchecked(stores, id, error)),
         Ok(report) => report,
     };
     log_mismatches(Some(id), &report);
@@ -53,9 +57,9 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, Maintena
         stamp,
         mismatches: count_mismatches(&report),
         findings: first_findings(&report),
-        at: app.clock.now(),
+        at: ports.clock.now(),
     };
-    let stored = app
+    let stored = stores
         .directory
         .database()
         .write(Origin::system(), move |work| {
@@ -67,14 +71,18 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, Maintena
 
 /// Records that a tenant's file could not be checked, with the reason. Not recorded while the
 /// process is stopping.
-fn record_unchecked(app: &App, id: TenantId, error: MaintenanceRefused) -> MaintenanceRefused {
-    if app.tasks.is_stopping() {
+fn record_unchecked(
+    stores: &Stores,
+    id: TenantId,
+    error: MaintenanceRefused,
+) -> MaintenanceRefused {
+    if stores.tasks.is_stopping() {
         return error;
     }
     tracing::warn!(target: "security", tenant_id = %id, error = %error,
         "tenant could not be checked");
     let reason = error.to_string();
-    let stored = app
+    let stored = stores
         .directory
         .database()
         .write(Origin::system(), move |work| {
@@ -102,7 +110,7 @@ fn first_findings(report: &Report) -> Value {
 }
 
 /// Checks the landlord's file with its audit trail, and stores the result as for a tenant. Blocks.
-pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
+pub fn check_landlord(stores: &Stores) -> Result<Report, StorageError> {
     let check = |view: &LandlordView| {
         let mut report = Report::default();
         for (check, details) in landlord::integrity::check(view)? {
@@ -111,7 +119,7 @@ pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
         integrity::audit_chain(view, &mut report)?;
         Ok::<_, StorageError>(report)
     };
-    let db = app.directory.database();
+    let db = stores.directory.database();
     let report = match db.read_within(READ_WITHIN, check).wait() {
         Err(error) if error.kind() == StorageErrorKind::Corrupt => corrupt_report(&error),
         Err(error) => {
@@ -162,14 +170,14 @@ fn log_mismatches(tenant: Option<TenantId>, report: &Report) {
 pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let to_text = |error: StorageError| error.to_string();
     let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);
-    for access in list_tenants(app)? {
-        if app.tasks.is_stopping() {
+    for access in list_tenants(&app.stores)? {
+        if app.stores.tasks.is_stopping() {
             return Err("the process is stopping".to_owned());
         }
-        if is_unchanged(app, access.id(), now).map_err(to_text)? {
+        if is_unchanged(&app.stores, access.id(), now).map_err(to_text)? {
             continue;
         }
-        match check_tenant(app, &access) {
+        match check_tenant(&app.stores, &app.ports, &access) {
             Ok(report) => {
                 checked += 1;
                 wrong += usize::from(!report.passes());
@@ -178,7 +186,7 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
             Err(_) => unchecked += 1,
         }
     }
-    let landlord_passes = check_landlord(app).is_ok_and(|report| report.passes());
+    let landlord_passes = check_landlord(&app.stores).is_ok_and(|report| report.passes());
     tracing::info!(
         tenants = checked,
         wrong,
@@ -190,9 +198,9 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
 }
 
 /// The sizes and modification times of a tenant's file and its WAL.
-fn stamp(app: &App, id: TenantId) -> String {
+fn stamp(stores: &Stores, id: TenantId) -> String {
     use std::os::unix::fs::MetadataExt as _;
-    let path = app.provisioner.dir.tenant(id);
+    let path = stores.provisioner.dir.tenant(id);
     let of = |path: &Path| match std::fs::metadata(path) {
         Ok(found) => format!(
             "{} {}.{:09}",
@@ -205,8 +213,8 @@ fn stamp(app: &App, id: TenantId) -> String {
     format!("{}, {}", of(&path), of(&beside(&path, "-wal")))
 }
 
-fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
-    let found = app.directory.read(move |view| {
+fn is_unchanged(stores: &Stores, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
+    let found = stores.directory.read(move |view| {
         Ok::<_, StorageError>((
             check_results::find(view, id)?,
             check_results::is_unchecked(view, id)?,
@@ -217,20 +225,20 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
     };
     let is_recent = (0..CHECK_REST_MS).contains(&(now.as_millis() - last.at.as_millis()));
     // A file with mismatches is checked every night: it may have been repaired.
-    Ok(is_recent && last.mismatches == 0 && last.stamp == stamp(app, id))
+    Ok(is_recent && last.mismatches == 0 && last.stamp == stamp(stores, id))
 }
 
 /// Tenants whose last check found mismatches, with its result.
-pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
-    app.directory.read(check_results::list_wrong).wait()
+pub fn list_wrong(stores: &Stores) -> Result<Vec<(Slug, Checked)>, StorageError> {
+    stores.directory.read(check_results::list_wrong).wait()
 }
 
 /// Tenants whose files could not be checked at the last attempt, with the reason.
-pub fn list_unchecked(app: &App) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
-    app.directory.read(check_results::list_unchecked).wait()
+pub fn list_unchecked(stores: &Stores) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
+    stores.directory.read(check_results::list_unchecked).wait()
 }
 
 /// The result of the last check of the landlord's file.
-pub fn find_landlord_check(app: &App) -> Result<LandlordChecked, StorageError> {
-    app.directory.read(check_results::find_landlord).wait()
+pub fn find_landlord_check(stores: &Stores) -> Result<LandlordChecked, StorageError> {
+    stores.directory.read(check_results::find_landlord).wait()
 }

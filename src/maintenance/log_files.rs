@@ -10,7 +10,7 @@ pub const LOGS_SCHEDULE: &str = "0 30 0 * * *";
 
 /// Removes the log files that are older than the configured number of days. Blocks.
 pub fn remove_old_logs(app: &App) -> Result<(), MaintenanceRefused> {
-    let now = trusted_now(app)?;
+    let now = trusted_now(&app.stores, &app.ports)?;
     let removed = logging::remove_old(
         &app.config.log_dir(),
         app.config.logging.keep_days,

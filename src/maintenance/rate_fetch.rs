@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::config::Span;
 use crate::landlord::published_rates::{
     self, Corrections, FetchState, ImportRefused, ImportedRates,
 };
@@ -30,19 +31,24 @@ enum FetchError {
 /// The instant of the next fetch: the stored one, or now; `None` when fetching is disabled. Blocks;
 /// writes nothing.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
-    if !app.config.exchange_rates.fetch {
+    let settings = &app.config.exchange_rates;
+    if !settings.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published_rates::find_fetch).wait()?;
-    Ok(Some(state.map_or(now, |state| due_at(app, state, now))))
+    let state = app
+        .stores
+        .directory
+        .read(published_rates::find_fetch)
+        .wait()?;
+    Ok(Some(
+        state.map_or(now, |state| due_at(settings.every, state, now)),
+    ))
 }
 
 /// The due instant by the stored state. An instant that lies further ahead than any pause was
 /// stored while the clock was ahead, or with a longer interval: then the fetch is due now.
-fn due_at(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
-    let latest = now.plus(Duration::from_millis(
-        app.config.exchange_rates.every.as_millis(),
-    ));
+fn due_at(every: Span, state: FetchState, now: Timestamp) -> Timestamp {
+    let latest = now.plus(Duration::from_millis(every.as_millis()));
     if state.next_at <= latest {
         state.next_at
     } else {
@@ -57,9 +63,13 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     if !settings.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published_rates::find_fetch).wait()?;
+    let state = app
+        .stores
+        .directory
+        .read(published_rates::find_fetch)
+        .wait()?;
     if let Some(next_at) = state
-        .map(|state| due_at(app, state, now))
+        .map(|state| due_at(settings.every, state, now))
         .filter(|next_at| *next_at > now)
     {
         return Ok(Some(next_at));
@@ -80,10 +90,10 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
             failures
         }
     };
-    let pause = Duration::from_millis(pause_ms(failures, every_ms, app.entropy.as_ref()));
+    let pause = Duration::from_millis(pause_ms(failures, every_ms, app.ports.entropy.as_ref()));
     let next_at = now.plus(pause);
     let state = FetchState { next_at, failures };
-    let database = app.directory.database();
+    let database = app.stores.directory.database();
     database
         .write(Origin::system(), move |work| {
             published_rates::set_fetch(work, state)
@@ -114,11 +124,13 @@ fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     } else {
         Reach::Public
     };
-    let answer = app
-        .outbound
-        .call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
+    let answer =
+        app.ports
+            .outbound
+            .call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
     let publication = ecb::parse_xml(&answer.body)?;
     Ok(app
+        .stores
         .published
         .import(Origin::system(), publication, Corrections::Compared)
         .wait()?)

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::tenant_files::{MaintenanceRefused, READ_WITHIN, list_tenants, visit};
-use crate::app::App;
+use crate::app::{App, Limits, Ports, Stores};
+use crate::config::Retention;
 use crate::landlord;
 use crate::platform::audit;
 use crate::platform::retention::{self, Pruned, PrunedTable, count};
@@ -32,26 +33,25 @@ pub struct Prune {
 ///
 /// # Errors
 /// [`MaintenanceRefused::ClockSuspect`] when the clock is not trusted.
-pub fn trusted_now(app: &App) -> Result<Timestamp, MaintenanceRefused> {
-    let now = app.clock.now();
-    match app.clock_watch.observe()? {
+pub fn trusted_now(stores: &Stores, ports: &Ports) -> Result<Timestamp, MaintenanceRefused> {
+    let now = ports.clock.now();
+    match stores.clock_watch.observe()? {
         Some(suspicion) => Err(MaintenanceRefused::ClockSuspect(suspicion)),
         None => Ok(now),
     }
 }
 
 /// The instant of a run. A dry run accepts a suspect clock.
-fn instant(app: &App, prune: Prune) -> Result<Timestamp, MaintenanceRefused> {
+fn instant(stores: &Stores, ports: &Ports, prune: Prune) -> Result<Timestamp, MaintenanceRefused> {
     if prune.dry_run {
-        Ok(app.clock.now())
+        Ok(ports.clock.now())
     } else {
-        trusted_now(app)
+        trusted_now(stores, ports)
     }
 }
 
 /// The instants before which rows are deleted, by the configuration.
-pub fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
-    let keep = &app.config.retention;
+pub fn cut_offs(keep: &Retention, now: Timestamp) -> CutOffs {
     CutOffs::at(now, keep.audit_days, keep.inventory_movement_days).with_anonymous_carts(
         now,
         keep.empty_cart_days,
@@ -84,13 +84,16 @@ pub fn prune_tenant(
     origin: &Origin,
     prune: Prune,
 ) -> Result<Vec<Pruned<Table>>, MaintenanceRefused> {
-    let cut_offs = cut_offs(app, instant(app, prune)?);
+    let cut_offs = cut_offs(
+        &app.config.retention,
+        instant(&app.stores, &app.ports, prune)?,
+    );
     let tables: &[Table] = if prune.audit_only {
         &[Table::AuditLog]
     } else {
         Table::ALL
     };
-    visit(app, access, |db| {
+    visit(&app.stores, access, |db| {
         let pruned = run(db, origin, prune, tables, cut_offs)?;
         if !prune.dry_run && pruned.iter().any(|pruned| pruned.rows > 0) {
             // The caller waits for an answer; the nightly run gives back the remaining space.
@@ -103,13 +106,14 @@ pub fn prune_tenant(
 /// Deletes rows of callers without a key from a tenant's file, whatever their age, or counts them.
 /// Never refused because of a suspect clock. Blocks.
 pub fn prune_tenant_now(
-    app: &App,
+    stores: &Stores,
+    limits: &Limits,
     access: &TenantAccess,
     origin: &Origin,
     kinds: &[PrunedNow],
     dry_run: bool,
 ) -> Result<Vec<Pruned<PrunedNow>>, MaintenanceRefused> {
-    let pruned = visit(app, access, |db| {
+    let pruned = visit(stores, access, |db| {
         if dry_run {
             let kinds = kinds.to_vec();
             let count = db.read_within(READ_WITHIN, move |view| count(view, &kinds, &()));
@@ -117,14 +121,14 @@ pub fn prune_tenant_now(
         }
         Ok(prune_now::prune(db, origin, kinds)?)
     });
-    app.shares.look_again(access.id());
+    limits.shares.refresh_now(access.id());
     pruned
 }
 
 /// The newest entry of the landlord's audit trail. Read before a run writes anything itself, so
 /// that the run deletes the rows that a count reported. Blocks.
-pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
-    app.directory.read(audit::find_newest).wait()
+pub fn newest_in_landlord(stores: &Stores) -> Result<i64, StorageError> {
+    stores.directory.read(audit::find_newest).wait()
 }
 
 /// Prunes the landlord's file now, or counts the due rows. With `newest`, audit entries after it
@@ -136,7 +140,10 @@ pub fn prune_landlord(
     newest: Option<i64>,
 ) -> Result<Vec<Pruned<landlord::retention::Table>>, MaintenanceRefused> {
     use landlord::retention::{CutOffs, Table};
-    let (now, keep) = (instant(app, prune)?, &app.config.retention);
+    let (now, keep) = (
+        instant(&app.stores, &app.ports, prune)?,
+        &app.config.retention,
+    );
     let cut_offs = CutOffs {
         audit_log: days_before(now, keep.audit_days),
         stripe_event: days_before(now, keep.stripe_events_days),
@@ -147,7 +154,7 @@ pub fn prune_landlord(
     } else {
         Table::ALL
     };
-    let db = app.directory.database();
+    let db = app.stores.directory.database();
     let pruned = run(db, origin, prune, tables, cut_offs)?;
     if !prune.dry_run {
         retention::give_back_space(db, origin, || true)?;
@@ -161,14 +168,14 @@ pub fn prune_landlord(
 /// # Errors
 /// The reason why the task is repeated: the clock is not trusted, or the process is stopping.
 pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
-    let now = trusted_now(app).map_err(|error| error.to_string())?;
-    let cut_offs = cut_offs(app, now);
+    let now = trusted_now(&app.stores, &app.ports).map_err(|error| error.to_string())?;
+    let cut_offs = cut_offs(&app.config.retention, now);
     let (mut queued, mut skipped) = (0_usize, 0_usize);
-    for access in list_tenants(app)? {
-        if app.tasks.is_stopping() {
+    for access in list_tenants(&app.stores)? {
+        if app.stores.tasks.is_stopping() {
             return Err("the process is stopping".to_owned());
         }
-        match visit(app, &access, |db| queue_run(db, cut_offs)) {
+        match visit(&app.stores, &access, |db| queue_run(db, cut_offs)) {
             Ok(is_queued) => queued += usize::from(is_queued),
             Err(error) => {
                 skipped += 1;

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use crate::app::App;
+use crate::app::{App, Stores};
 pub use crate::maintenance::tasks::{TASKS, Task, When};
 use crate::primitives::limits::{TASK_AHEAD_MAX_MS, TASK_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
@@ -44,12 +44,12 @@ pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Res
 /// The tasks that are due now. Blocks; writes only when the clock becomes suspect, once a day while
 /// it is trusted, and for a task without a stored run. After an error no task is run.
 pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>, StorageError> {
-    let suspicion = app.clock_watch.observe()?;
-    let now = app.clock.now();
+    let suspicion = app.stores.clock_watch.observe()?;
+    let now = app.ports.clock.now();
     let mut due = Vec::new();
     for task in tasks {
         let next = match task.when {
-            When::Recurs(recurrence) => next_run(app, task, &recurrence(&app.config), now)?,
+            When::Recurs(recurrence) => next_run(&app.stores, task, &recurrence(&app.config), now)?,
             When::At(next_at) => next_at(app, now)?,
         };
         let is_held = task.deletes && suspicion.is_some();
@@ -62,7 +62,7 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
 
 /// The next recurrence of a task after its last run.
 fn next_run(
-    app: &App,
+    stores: &Stores,
     task: &Task,
     recurrence: &Recurrence,
     now: Timestamp,
@@ -72,23 +72,24 @@ fn next_run(
     // ignored, because the task would not be due again until then.
     let is_plausible =
         |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
-    if let Some(done) = app
+    if let Some(done) = stores
         .tasks
         .find(task.name)?
         .filter(|done| is_plausible(done.up_to))
     {
         return Ok(recurrence.next_after(done.up_to));
     }
-    app.tasks.record(task.name, now, None)?;
+    stores.tasks.record(task.name, now, None)?;
     Ok(None)
 }
 
 /// Runs a task now, and stores that it ran.
 fn run_task(app: &Arc<App>, task: &Task) -> Result<(), String> {
-    let now = app.clock.now();
+    let now = app.ports.clock.now();
     tracing::info!(task = task.name, "task started");
     let done = (task.run)(app, now).and_then(|()| {
-        app.tasks
+        app.stores
+            .tasks
             .record(task.name, now, Some(now))
             .map_err(|error| error.to_string())
     });
@@ -119,7 +120,9 @@ impl Scheduler {
 
     /// As [`start`](Self::start), with other tasks.
     pub fn start_with(app: Arc<App>, tasks: &'static [Task]) -> SchedulerHandle {
-        app.liveness.scheduler_heartbeat(app.clock.as_ref());
+        app.observation
+            .liveness
+            .scheduler_heartbeat(app.ports.clock.as_ref());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(app, tasks, stopped));
         SchedulerHandle { stop, task }
@@ -188,13 +191,13 @@ async fn run(app: Arc<App>, tasks: &'static [Task], mut stop: oneshot::Receiver<
             }
         }
     }
-    app.tasks.stop();
+    app.stores.tasks.stop();
     stop_ticker(ticker).await;
     for (_, handle) in running.tasks.drain() {
         // The task has logged its result.
         let _ = handle.await;
     }
-    app.liveness.scheduler_stopped();
+    app.observation.liveness.scheduler_stopped();
 }
 
 /// Starts the due tasks. Only a completed step counts as a heartbeat.
@@ -209,7 +212,7 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], running: &mut Running) {
             return tracing::error!(error = %error, "due tasks could not be listed; none is run");
         }
     };
-    let now = app.clock.now();
+    let now = app.ports.clock.now();
     for task in due {
         if !running.is_busy(task, now).await {
             let app = app.clone();
@@ -219,7 +222,9 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], running: &mut Running) {
             );
         }
     }
-    app.liveness.scheduler_heartbeat(app.clock.as_ref());
+    app.observation
+        .liveness
+        .scheduler_heartbeat(app.ports.clock.as_ref());
 }
 
 /// Starts the ticker. Without it the loop runs at each `TICK_TIMEOUT`.

@@ -20,7 +20,7 @@ pub struct Task {
     pub when: When,
     /// Whether it deletes by age: then it is held while the clock is not trusted.
     pub deletes: bool,
-    /// Runs the task on a thread that may block. A long one checks `app.tasks.is_stopping()`
+    /// Runs the task on a thread that may block. A long one checks `app.stores.tasks.is_stopping()`
     /// regularly. After a crash it may run twice.
     pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
 }
@@ -85,9 +85,9 @@ pub struct TaskStatus {
 
 /// Lists the status of all tasks. Blocks.
 pub fn list_tasks(app: &App) -> Result<Vec<TaskStatus>, StorageError> {
-    let now = app.clock.now();
+    let now = app.ports.clock.now();
     let status = |task: &Task| {
-        let done = app.tasks.find(task.name)?;
+        let done = app.stores.tasks.find(task.name)?;
         Ok(TaskStatus {
             task: task.name,
             last_run_at: done.and_then(|done| done.ran_at),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::app::App;
+use crate::app::Stores;
 use crate::landlord::ClockSuspicion;
 use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::primitives::refusals;
@@ -21,7 +21,7 @@ const MEASURE_WITHIN: Duration = Duration::from_secs(5);
 refusals! {
     /// Reasons why maintenance of a file is refused.
     pub enum MaintenanceRefused {
-        ClockSuspect(ClockSuspicion): Conflict "clock_doubtful",
+        ClockSuspect(ClockSuspicion): Conflict "clock_suspect",
             "the clock is not trusted since {0}; correct the clock if it is wrong, then \
              confirm it with --clock-is-right (`clock_is_right`)";
     }
@@ -38,8 +38,11 @@ pub struct DiskUsage {
 }
 
 /// Measures a tenant's file, for as long as an operator waits. Blocks.
-pub fn measure_tenant(app: &App, access: &TenantAccess) -> Result<DiskUsage, MaintenanceRefused> {
-    visit(app, access, |db| {
+pub fn measure_tenant(
+    stores: &Stores,
+    access: &TenantAccess,
+) -> Result<DiskUsage, MaintenanceRefused> {
+    visit(stores, access, |db| {
         let free_pages = db.read(|view| view.free_pages()).wait()?;
         let parts = db.read_within(MEASURE_WITHIN, disk_usage::measure).wait();
         Ok(DiskUsage {
@@ -49,23 +52,23 @@ pub fn measure_tenant(app: &App, access: &TenantAccess) -> Result<DiskUsage, Mai
     })
 }
 
-pub(super) fn list_tenants(app: &App) -> Result<Vec<TenantAccess>, String> {
-    let tenants = app.directory.read(commands::list_with_file).wait();
+pub(super) fn list_tenants(stores: &Stores) -> Result<Vec<TenantAccess>, String> {
+    let tenants = stores.directory.read(commands::list_with_file).wait();
     tenants.map_err(|error| format!("the tenants could not be listed: {error}"))
 }
 
 /// Runs `action` on a tenant's file; a file that was closed before is closed again.
 pub(super) fn visit<R>(
-    app: &App,
+    stores: &Stores,
     access: &TenantAccess,
     action: impl FnOnce(&Database<Tenant>) -> Result<R, MaintenanceRefused>,
 ) -> Result<R, MaintenanceRefused> {
-    let was_open = app.registry.peek(access.id()).is_some();
-    let db = app.registry.open(access)?;
+    let was_open = stores.registry.peek(access.id()).is_some();
+    let db = stores.registry.open(access)?;
     let result = action(&db);
     drop(db);
     if !was_open {
-        app.registry.close_unused(access.id());
+        stores.registry.close_unused(access.id());
     }
     result
 }

@@ -186,9 +186,9 @@ pub fn end_window(work: &mut TenantWork, end: &WindowEnd) -> Result<(), StorageE
 fn find_window(work: &TenantWork, kind: &str) -> Result<Option<Window>, StorageError> {
     work.find(&WINDOW, params![kind], |row| {
         Ok(Window {
-            opened_at: row.get(0)?,
-            kept_back: row.get(1)?,
-            last: row.get(2)?,
+            opened_at: row.get("opened_at")?,
+            kept_back: row.get("kept_back")?,
+            last: row.get("last")?,
         })
     })
 }

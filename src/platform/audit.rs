@@ -141,21 +141,21 @@ pub fn append<K: FileKind>(work: &mut Work<'_, K>, entry: &AuditEntry) -> Result
 }
 
 fn chained(row: &crate::storage::Row<'_>) -> rusqlite::Result<(ChainedEntry, String)> {
-    let details: String = row.get(6)?;
+    let details: String = row.get("details")?;
     let entry = AuditEntry {
-        at: row.get(1)?,
-        actor: row.get(2)?,
-        action: row.get(3)?,
-        subject: row.get(4)?,
-        request_id: row.get(5)?,
+        at: row.get("at")?,
+        actor: row.get("actor")?,
+        action: row.get("action")?,
+        subject: row.get("subject")?,
+        request_id: row.get("request_id")?,
         details: serde_json::from_str(&details).unwrap_or(Value::Null),
     };
     Ok((
         ChainedEntry {
-            seq: row.get(0)?,
+            seq: row.get("seq")?,
             entry,
-            prev_hash: row.get(7)?,
-            hash: row.get(8)?,
+            prev_hash: row.get("prev_hash")?,
+            hash: row.get("hash")?,
         },
         details,
     ))
@@ -174,7 +174,7 @@ pub fn list<K: FileKind>(
 
 /// The sequence number and hash of the last entry; 0 for an empty chain.
 pub fn end<K: FileKind>(view: &View<'_, K>) -> Result<(i64, Digest), StorageError> {
-    let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let last = view.find(&LAST, [], |row| Ok((row.get("seq")?, row.get("hash")?)))?;
     Ok(last.unwrap_or((0, Digest::none())))
 }
 
@@ -195,7 +195,7 @@ pub struct Verified {
 
 /// The last pruned entry with its hash.
 pub fn anchor<K: FileKind>(view: &View<'_, K>) -> Result<Option<(i64, Digest)>, StorageError> {
-    view.find(&ANCHOR, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    view.find(&ANCHOR, [], |row| Ok((row.get("seq")?, row.get("hash")?)))
 }
 
 /// Verifies the chain from its beginning, or from the anchor.

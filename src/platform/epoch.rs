@@ -68,9 +68,9 @@ pub struct Released {
 
 fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     Ok(Held {
-        seq: row.get(0)?,
-        unique_key: row.get(1)?,
-        epoch: row.get(2)?,
+        seq: row.get("seq")?,
+        unique_key: row.get("unique_key")?,
+        epoch: row.get("epoch")?,
     })
 }
 

@@ -5,9 +5,8 @@
 //! nothing, so a corrected request may use its key again. Keys expire by the wall clock, and none
 //! expires while that is suspect: a clock that was set ahead would allow a second execution.
 //!
-//! A key is stored as the SHA-256 of its namespace and text. Keys of earlier versions remain as
-//! text until they expire. The keys of callers without an API key are in another table, for an
-//! hour: see `keyless_answers.rs`.
+//! A key is stored as the SHA-256 of its namespace and text. The keys of callers without an API key
+//! are in another table, for an hour: see `keyless_answers.rs`.
 
 use super::keyless_answers::{self, Content, KeylessAnswer};
 use crate::primitives::id::CartId;
@@ -20,16 +19,17 @@ use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, stateme
 pub use super::keyless_answers::{KeylessUsage, delete_keyless, usage as keyless_usage};
 
 statements! {
-    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key IN (?1, ?3) AND \
-        created_at > ?2";
-    EXPIRED = "SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
+    FIND = "SELECT request_hash, status, body FROM idempotency_key
+        WHERE key_hash = ?1 AND created_at > ?2";
+    EXPIRED = "SELECT key_hash FROM idempotency_key
+        WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
     COUNT_EXPIRED = "SELECT count(*) FROM idempotency_key WHERE created_at <= ?1";
     FORGET_EXPIRED = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM idempotency_key \
         WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
-    FORGET = "DELETE FROM idempotency_key WHERE key = ?1";
-    STORE = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, \
-        ?2, ?3, ?4, ?5)
-             ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, status = \
+    FORGET = "DELETE FROM idempotency_key WHERE key_hash = ?1";
+    STORE = "INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at) VALUES \
+        (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (key_hash) DO UPDATE SET request_hash = excluded.request_hash, status = \
              excluded.status, body = excluded.body, created_at = excluded.created_at";
 }
 
@@ -146,16 +146,6 @@ impl IdempotencyKey {
     }
 }
 
-/// The namespaced form of a key, which earlier versions stored; today its hash is stored. Keys
-/// without an API key have their own namespace: a stranger must not use up the keys of a till. All
-/// API keys share one, because a till may get a new API key between a request and its repetition.
-fn namespaced_key(actor: Actor, key: &str) -> String {
-    match actor {
-        Actor::Storefront => format!("storefront {key}"),
-        Actor::ApiKey(_) | Actor::Operator | Actor::System => format!("shop {key}"),
-    }
-}
-
 /// Whether keys expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyExpiry {
@@ -193,14 +183,15 @@ where
         return once_keyless(work, key, expiry, f);
     }
     let oldest = expiry.oldest(work.now(), IDEMPOTENCY_TTL_MS);
-    let name = namespaced_key(work.origin().actor, &key.key);
-    let hash = Digest::of(name.as_bytes()).to_string();
-    let stored = work.find(&FIND, params![hash, oldest, name], |row| {
+    // All API keys share one namespace: a till may get a new API key between a request and its
+    // repetition.
+    let hash = Digest::of_parts(&[b"shop", key.key.as_bytes()]);
+    let stored = work.find(&FIND, params![hash, oldest], |row| {
         Ok((
-            row.get::<_, Digest>(0)?,
+            row.get::<_, Digest>("request_hash")?,
             StoredAnswer {
-                status: row.get(1)?,
-                body: row.get(2)?,
+                status: row.get("status")?,
+                body: row.get("body")?,
             },
         ))
     })?;
@@ -214,7 +205,7 @@ where
         KeyOutcome::Forget(answer) => return Ok(Once::Forgotten(answer)),
     };
     // Each new key deletes two expired ones, so the table shrinks to a day's worth after a rush.
-    for expired in work.all(&EXPIRED, params![oldest], |row| row.get::<_, String>(0))? {
+    for expired in work.all(&EXPIRED, params![oldest], |row| row.get::<_, Digest>(0))? {
         work.change(&FORGET, params![expired], Rows::AtMostOne)?;
     }
     work.insert(
@@ -240,14 +231,13 @@ fn once_keyless<N, E>(
 where
     E: From<StorageError> + From<KeyReused>,
 {
-    let name = namespaced_key(Actor::Storefront, &key.key);
-    let hash = match &key.client {
-        Some(client) => Digest::of_parts(&[name.as_bytes(), client.as_bytes()]),
-        None => Digest::of(name.as_bytes()),
-    };
+    let client = key
+        .client
+        .as_ref()
+        .map_or(&[][..], |client| client.as_bytes());
+    let hash = Digest::of_parts(&[key.key.as_bytes(), client]);
     let oldest = expiry.oldest(work.now(), KEYLESS_ANSWER_TTL_MS);
-    let earlier_oldest = expiry.oldest(work.now(), IDEMPOTENCY_TTL_MS);
-    if let Some(stored) = keyless_answers::find(work, &hash, oldest, &name, earlier_oldest)? {
+    if let Some(stored) = keyless_answers::find(work, &hash, oldest)? {
         if stored.request_hash != key.request_hash {
             return Err(KeyReused.into());
         }

@@ -6,8 +6,6 @@
 //! - The answer of a checkout is kept whole and replayed byte for byte. The cap never evicts it;
 //!   the rate limit of checkouts bounds their number.
 //! - Triggers keep the sums in `keyless_usage` for every insert and delete: no request counts rows.
-//! - Files of earlier versions have such answers in `idempotency_key`, under keys that begin with
-//!   `storefront `, until they expire.
 
 use crate::primitives::id::CartId;
 use crate::primitives::limits::KEYLESS_ANSWER_BYTES_MAX;
@@ -17,8 +15,6 @@ use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, stateme
 statements! {
     FIND = "SELECT request_hash, status, cart_id, body FROM keyless_answer WHERE key_hash = ?1 AND \
         created_at > ?2";
-    FIND_OF_EARLIER_VERSION = "SELECT request_hash, status, body FROM idempotency_key WHERE key = \
-        ?1 AND created_at > ?2";
     STORE = "INSERT INTO keyless_answer (key_hash, request_hash, status, cart_id, body, \
         created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     DELETE_OF_KEY = "DELETE FROM keyless_answer WHERE key_hash = ?1";
@@ -28,11 +24,6 @@ statements! {
         WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
     DELETE_OLDEST_OF_CARTS = "DELETE FROM keyless_answer WHERE seq IN (SELECT seq FROM \
         keyless_answer WHERE cart_id IS NOT NULL ORDER BY seq LIMIT ?1)";
-    // A cart's answer begins with its id, a checkout's with its order.
-    DELETE_OF_EARLIER_VERSION = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM \
-        idempotency_key
-        WHERE key >= 'storefront ' AND key < 'storefront!' AND substr(body, 1, 6) = \
-        CAST('{\"id\":' AS BLOB) LIMIT ?1)";
     USAGE = "SELECT carts, answers, answer_bytes FROM keyless_usage WHERE singleton = 1";
 }
 
@@ -66,34 +57,20 @@ pub(super) struct KeylessAnswer {
     pub(super) content: Content,
 }
 
-/// The answer of a key, if it is younger than `oldest`. `earlier_name` is the name of the key in
-/// files of earlier versions, with their own `earlier_oldest`.
+/// The answer of a key, if it is younger than `oldest`.
 pub(super) fn find(
     view: &TenantView,
     key_hash: &Digest,
     oldest: Timestamp,
-    earlier_name: &str,
-    earlier_oldest: Timestamp,
 ) -> Result<Option<KeylessAnswer>, StorageError> {
-    let found = view.find(&FIND, params![key_hash, oldest], |row| {
+    view.find(&FIND, params![key_hash, oldest], |row| {
         Ok(KeylessAnswer {
-            request_hash: row.get(0)?,
-            status: row.get(1)?,
-            content: match row.get::<_, Option<CartId>>(2)? {
+            request_hash: row.get("request_hash")?,
+            status: row.get("status")?,
+            content: match row.get::<_, Option<CartId>>("cart_id")? {
                 Some(cart) => Content::Cart(cart),
-                None => Content::Body(row.get(3)?),
+                None => Content::Body(row.get("body")?),
             },
-        })
-    })?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    let earlier = params![earlier_name, earlier_oldest];
-    view.find(&FIND_OF_EARLIER_VERSION, earlier, |row| {
-        Ok(KeylessAnswer {
-            request_hash: row.get(0)?,
-            status: row.get(1)?,
-            content: Content::Body(row.get(2)?),
         })
     })
 }
@@ -140,9 +117,9 @@ pub(super) fn store(
 pub fn usage(view: &TenantView) -> Result<KeylessUsage, StorageError> {
     view.one(&USAGE, [], |row| {
         Ok(KeylessUsage {
-            carts: row.get(0)?,
-            answers: row.get(1)?,
-            answer_bytes: row.get(2)?,
+            carts: row.get("carts")?,
+            answers: row.get("answers")?,
+            answer_bytes: row.get("answer_bytes")?,
         })
     })
 }
@@ -183,8 +160,5 @@ pub fn delete_expired(
 /// # Errors
 /// [`StorageError`].
 pub fn delete_keyless(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
-    match work.change(&DELETE_OLDEST_OF_CARTS, params![limit], Rows::Any)? {
-        0 => work.change(&DELETE_OF_EARLIER_VERSION, params![limit], Rows::Any),
-        deleted => Ok(deleted),
-    }
+    work.change(&DELETE_OLDEST_OF_CARTS, params![limit], Rows::Any)
 }

@@ -2,6 +2,7 @@
 //! meanwhile shift nothing.
 
 use crate::primitives::limits::{PAGE_DEFAULT, PAGE_MAX};
+use crate::storage::{Row, Statement, StorageError, View, params};
 
 /// The requested page: newest first, rows before `before`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,24 @@ impl PageRequest {
     pub const fn fetch(self) -> u32 {
         self.limit + 1
     }
+
+    /// Reads the page. `statement` takes `before` and the number of rows, and returns a `seq`.
+    pub fn read<K, T>(
+        self,
+        view: &View<'_, K>,
+        statement: &Statement,
+        map: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Page<T>, StorageError> {
+        let rows = view.all(statement, params![self.before, self.fetch()], with_seq(map))?;
+        Ok(Page::cut(rows, self))
+    }
+}
+
+/// Maps rows that have a `seq` to that and the result of `map`.
+pub fn with_seq<T>(
+    map: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)> {
+    move |row| Ok((row.get("seq")?, map(row)?))
 }
 
 /// The requested page of a list over all tenants, the oldest tenant first, and in each the newest

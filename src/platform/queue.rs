@@ -123,8 +123,8 @@ statements! {
             ('available', 'running')";
     GIVE_BACK = "UPDATE job SET state = 'available', attempt = attempt - 1 WHERE seq = ?1 AND \
         state = 'running'";
-    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts, scheduled_at FROM \
-        job WHERE state = 'running' AND queue = ?1";
+    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1 AS attempt, max_attempts, \
+        scheduled_at FROM job WHERE state = 'running' AND queue = ?1";
     ORPHANS = "SELECT count(*) FROM job WHERE state = 'running'";
     DISCARD_POISON = "UPDATE job SET state = 'discarded', finalized_at = ?1, rescues = rescues + 1,
                       errors = json_insert(errors, '$[#]', json(?2)) WHERE state = 'running' AND \
@@ -202,14 +202,14 @@ pub enum AfterFailure {
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job {
-        seq: row.get(0)?,
-        id: row.get(1)?,
-        queue: row.get(2)?,
-        kind: row.get(3)?,
-        payload: row.get(4)?,
-        attempt: row.get::<_, i64>(5)? + 1,
-        max_attempts: row.get(6)?,
-        scheduled_at: row.get(7)?,
+        seq: row.get("seq")?,
+        id: row.get("id")?,
+        queue: row.get("queue")?,
+        kind: row.get("kind")?,
+        payload: row.get("payload")?,
+        attempt: row.get::<_, i64>("attempt")? + 1,
+        max_attempts: row.get("max_attempts")?,
+        scheduled_at: row.get("scheduled_at")?,
     })
 }
 

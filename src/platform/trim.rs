@@ -11,8 +11,8 @@ use crate::storage::{Rows, StorageError, TenantWork, params, statements};
 statements! {
     OLD_COMPLETED = "SELECT seq FROM job INDEXED BY job_completed_at WHERE state = 'completed' AND \
         finalized_at < ?1 ORDER BY finalized_at LIMIT ?2";
-    OLD_GIVEN_UP = "SELECT seq FROM job INDEXED BY job_given_up_at WHERE state IN ('cancelled', \
-        'discarded') AND finalized_at < ?1
+    OLD_GIVEN_UP = "SELECT seq FROM job INDEXED BY job_unsuccessful_at WHERE state IN \
+        ('cancelled', 'discarded') AND finalized_at < ?1
                     ORDER BY finalized_at LIMIT ?2";
     REMOVE = "DELETE FROM job WHERE seq = ?1 AND state IN ('completed', 'cancelled', 'discarded')";
 }

@@ -7,50 +7,29 @@
 //!   background work: without requests nothing runs.
 
 mod buckets;
+mod caller;
 mod limiter;
 mod log_lines;
 mod policy;
 mod uptime;
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::config::RateLimits;
 use crate::landlord::rate_buckets::{self, KeptBucket};
 use crate::primitives::Clock;
-use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::limits::RATE_BUCKETS_KEPT_MAX;
 use crate::storage::StorageError;
 use crate::tenancy::Directory;
 
+pub use caller::Caller;
 pub use limiter::Standing;
 pub use log_lines::{LineKind, LogLines};
 pub use policy::Policy;
 
 use limiter::Limiter;
 use uptime::Uptime;
-
-/// The owner of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Caller {
-    Key(ApiKeyId),
-    /// An address; in IPv6 its network of 64 bits, because a client usually owns all of it.
-    Address(IpAddr),
-    /// All callers of one tenant together.
-    Tenant(TenantId),
-}
-
-impl Caller {
-    /// The caller at an address.
-    #[must_use]
-    pub fn of_address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits((address.to_bits() >> 64) << 64).into(),
-        })
-    }
-}
 
 /// The limiters of the process.
 pub struct RateLimiter {

@@ -15,10 +15,11 @@ use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::oneshot;
 
 use super::data_dir::beside;
-use super::file::{self, Check, FileId, Inode};
+use super::file::{self, Check, Inode};
 use super::readers::ReadKind;
-use super::writer::{Attempt, Message, Request, Shared, Writer, panic_text};
-use super::{FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
+use super::shared::Shared;
+use super::writer::{Attempt, Message, Request, Writer, panic_text};
+use super::{FileId, FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
 use crate::primitives::limits::{LONG_READ_MS, LONG_READS_PER_FILE, READER_WAIT_MS, WRITER_INBOX};
 use crate::primitives::sync;
 use crate::primitives::{Clock, Entropy, Origin};

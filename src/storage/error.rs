@@ -39,7 +39,7 @@ refusals! {
             "the data file is missing; restore it from a backup";
         /// The file is missing because it was damaged or behind its checkpoint, and was
         /// quarantined.
-        SetAside: Unavailable "tenant_unavailable",
+        Quarantined: Unavailable "tenant_unavailable",
             "the data file was rejected and is kept beside its place as .quarantined; put a good \
              copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
              accept-loss)";
@@ -168,7 +168,7 @@ impl StorageError {
     }
 
     /// Whether the file is wrong in a way that requires it to be quarantined.
-    pub const fn sets_aside(&self) -> bool {
+    pub const fn requires_quarantine(&self) -> bool {
         self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }
 }
@@ -209,4 +209,18 @@ impl Refusal for StorageError {
     fn code(&self) -> &'static str {
         self.kind.code()
     }
+}
+
+/// Converts an error of a file operation outside of SQLite.
+pub fn io_error(error: &std::io::Error) -> StorageError {
+    StorageError::new(match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StorageErrorKind::Full
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StorageErrorKind::ReadOnly
+        }
+        std::io::ErrorKind::NotFound => StorageErrorKind::Missing,
+        _ => StorageErrorKind::Io,
+    })
 }

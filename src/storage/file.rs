@@ -12,7 +12,9 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::{FileKind, Stats, StorageError, StorageErrorKind, View, migrate, wal};
+use super::error::io_error;
+use super::identity::{IDENTITY_TABLE, check_identity};
+use super::{FileId, FileKind, Stats, StorageError, StorageErrorKind, View, migrate, wal};
 use crate::primitives::Timestamp;
 
 /// Pages in the WAL after which a commit also checkpoints. A larger value is faster for one busy
@@ -33,16 +35,6 @@ pub const PAGE_BYTES: u64 = 4096;
 /// The header size of a SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file
 /// is not a SQLite file, not even an empty one.
 const HEADER_BYTES: u64 = 100;
-
-/// The identity stored inside a file, which detects a file under another's name.
-pub type FileId = [u8; 16];
-
-/// The only table that precedes the first migration.
-pub(super) const IDENTITY_TABLE: &str = "CREATE TABLE file_identity (
-    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
-    file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
-    created_at INTEGER NOT NULL
-) STRICT;";
 
 /// The condition for checking all pages when a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,23 +282,6 @@ fn harden(conn: &Connection) -> Result<(), rusqlite::Error> {
     )
 }
 
-fn check_identity<K: FileKind>(conn: &Connection, id: FileId) -> Result<(), StorageError> {
-    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if application != K::APPLICATION_ID {
-        return Err(StorageError::new(StorageErrorKind::WrongIdentity));
-    }
-    let stored: FileId = conn.query_row(
-        "SELECT file_id FROM file_identity WHERE singleton = 1",
-        [],
-        |row| row.get(0),
-    )?;
-    if stored == id {
-        Ok(())
-    } else {
-        Err(StorageError::new(StorageErrorKind::WrongIdentity))
-    }
-}
-
 /// Checks that the file exists and has a header. Uses only metadata: closing a descriptor of our
 /// own would release all locks of this process on the file (POSIX locks belong to the process), and
 /// another program that then closes the file would remove the WAL as its last user. SQLite checks
@@ -336,16 +311,16 @@ fn run_check(conn: &Connection, pragma: &'static str) -> Result<(), StorageError
 /// `NAME.quarantined-wal` … An earlier one stays; the new one is then `NAME.quarantined-2`. The
 /// file moves first: a crash that left it without its WAL would hide the loss of the last commits.
 /// On an error, the remaining files stay in place.
-pub fn set_aside(path: &Path) -> std::io::Result<()> {
-    let mut aside = beside(path, ".quarantined");
+pub fn quarantine(path: &Path) -> std::io::Result<()> {
+    let mut quarantined = beside(path, ".quarantined");
     for number in 2_u32.. {
-        if !aside.exists() {
+        if !quarantined.exists() {
             break;
         }
-        aside = beside(path, &format!(".quarantined-{number}"));
+        quarantined = beside(path, &format!(".quarantined-{number}"));
     }
     for suffix in ["", "-wal", "-shm"] {
-        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+        match std::fs::rename(beside(path, suffix), beside(&quarantined, suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -354,28 +329,28 @@ pub fn set_aside(path: &Path) -> std::io::Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Whether [`set_aside`] has moved a file from `path`.
-pub fn was_set_aside(path: &Path) -> bool {
-    last_aside(path).is_some()
+/// Whether [`quarantine`] has moved a file from `path`.
+pub fn has_quarantined(path: &Path) -> bool {
+    last_quarantined(path).is_some()
 }
 
-fn last_aside(path: &Path) -> Option<PathBuf> {
+fn last_quarantined(path: &Path) -> Option<PathBuf> {
     let first = beside(path, ".quarantined");
     let later = (2_u32..).map(|number| beside(path, &format!(".quarantined-{number}")));
     std::iter::once(first)
         .chain(later)
-        .take_while(|aside| aside.exists())
+        .take_while(|quarantined| quarantined.exists())
         .last()
 }
 
 /// Restores the last quarantined file to its empty place, with its companions first, so that a
 /// crash in between never leaves a file without its WAL. `false` when there is none.
-pub fn restore_set_aside(path: &Path) -> std::io::Result<bool> {
-    let Some(aside) = last_aside(path) else {
+pub fn restore_quarantined(path: &Path) -> std::io::Result<bool> {
+    let Some(quarantined) = last_quarantined(path) else {
         return Ok(false);
     };
     for suffix in ["-wal", "-shm", ""] {
-        match std::fs::rename(beside(&aside, suffix), beside(path, suffix)) {
+        match std::fs::rename(beside(&quarantined, suffix), beside(path, suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -414,18 +389,4 @@ fn restrict(path: &Path) -> Result<(), StorageError> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(|error| io_error(&error))
-}
-
-/// Converts an error of a file operation outside of SQLite.
-pub fn io_error(error: &std::io::Error) -> StorageError {
-    StorageError::new(match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            StorageErrorKind::Full
-        }
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            StorageErrorKind::ReadOnly
-        }
-        std::io::ErrorKind::NotFound => StorageErrorKind::Missing,
-        _ => StorageErrorKind::Io,
-    })
 }

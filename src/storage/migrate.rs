@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::file::{IDENTITY_TABLE, io_error};
+use super::error::io_error;
+use super::identity::IDENTITY_TABLE;
+use super::migration::Migration;
 use super::{FileKind, StorageError, StorageErrorKind, View};
 
 fn migrations<K: FileKind>() -> Migrations<'static> {
-    Migrations::new(
-        K::MIGRATIONS
-            .iter()
-            .map(|sql| M::up(sql).foreign_key_check())
-            .collect(),
-    )
+    let step = |migration: &'static Migration| match migration {
+        Migration::Sql(sql) => M::up(sql),
+        Migration::Rebuild(rebuild) => M::up_with_hook("", |transaction: &Transaction<'_>| {
+            rebuild.apply(transaction)
+        }),
+    };
+    let steps = K::MIGRATIONS.iter().map(step);
+    Migrations::new(steps.map(M::foreign_key_check).collect())
 }
 
 fn version(conn: &Connection) -> Result<usize, StorageError> {
@@ -103,15 +107,17 @@ pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>
 
 /// The SQL of each schema object; internal ones of SQLite have none.
 fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
-    let mut prepared =
-        conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
-    let parts = prepared.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut prepared = conn.prepare(
+        "SELECT type || ' ' || name AS object, sql FROM sqlite_schema WHERE sql IS NOT NULL",
+    )?;
+    let parts = prepared.query_map([], |row| Ok((row.get("object")?, row.get("sql")?)))?;
     Ok(parts.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Rebuild;
     use crate::storage::file::{self, Check};
 
     enum Old {}
@@ -124,42 +130,62 @@ mod tests {
             impl FileKind for $kind {
                 const NAME: &'static str = "thing";
                 const APPLICATION_ID: i32 = 7;
-                const MIGRATIONS: &'static [&'static str] = $migrations;
+                const MIGRATIONS: &'static [Migration] = $migrations;
             }
         };
     }
-    kind!(Old, &[FIRST]);
+    kind!(Old, &[Migration::Sql(FIRST)]);
     kind!(
         New,
         &[
-            FIRST,
-            "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"
+            Migration::Sql(FIRST),
+            Migration::Sql("ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;")
         ]
     );
-    const FAMILY: &str = "CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK \
-        (kind IN ('a'))) STRICT;
-        CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent \
-        (id)) STRICT;";
+    const FAMILY: &str = "
+        CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a')))
+        STRICT;
+        CREATE INDEX parent_by_kind ON parent (kind);
+        CREATE TRIGGER parent_no_delete BEFORE DELETE ON parent
+        BEGIN SELECT RAISE(ABORT, 'parents are never deleted'); END;
+        CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id))
+        STRICT;
+        CREATE TRIGGER child_of_a BEFORE INSERT ON child
+        WHEN NOT EXISTS (SELECT 1 FROM parent WHERE id = NEW.parent AND kind = 'a')
+        BEGIN SELECT RAISE(ABORT, 'only parents of kind a have children'); END;";
     enum Family {}
     enum Rebuilt {}
     enum Orphaned {}
-    kind!(Family, &[FAMILY]);
+    kind!(Family, &[Migration::Sql(FAMILY)]);
     kind!(
         Rebuilt,
         &[
-            FAMILY,
-            "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN \
-             ('a', 'b'))) STRICT;
-             INSERT INTO parent_new SELECT id, kind FROM parent; DROP TABLE parent; ALTER TABLE \
-             parent_new RENAME TO parent;"
+            Migration::Sql(FAMILY),
+            Migration::Rebuild(Rebuild {
+                table: "parent",
+                definition: "(id INTEGER PRIMARY KEY, size INTEGER NOT NULL DEFAULT 1, kind TEXT \
+                             NOT NULL) STRICT",
+                columns: &[("id", "id"), ("kind", "upper(kind) || lower(kind)")],
+            }),
+            Migration::Sql("UPDATE parent SET kind = 'a' WHERE kind = 'Aa';"),
         ]
     );
-    kind!(Orphaned, &[FAMILY, "DELETE FROM parent;"]);
+    kind!(
+        Orphaned,
+        &[
+            Migration::Sql(FAMILY),
+            Migration::Rebuild(Rebuild {
+                table: "parent",
+                definition: "(id INTEGER PRIMARY KEY, kind TEXT NOT NULL) STRICT",
+                columns: &[("id", "id + 1"), ("kind", "kind")],
+            })
+        ]
+    );
     kind!(
         Broken,
         &[
-            FIRST,
-            "ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;"
+            Migration::Sql(FIRST),
+            Migration::Sql("ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;")
         ]
     );
 
@@ -178,28 +204,42 @@ mod tests {
         path
     }
 
+    fn objects(conn: &Connection) -> Vec<String> {
+        schema(conn).expect("a schema").into_keys().collect()
+    }
+
     #[test]
-    fn rebuilds_referenced_table_and_rejects_dangling_references() {
+    fn rebuilds_table_with_indexes_and_triggers_and_rejects_dangling_references() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.db");
-        file::create::<Family>(
-            &path,
-            [1; 16],
-            crate::primitives::Timestamp::from_millis_clamped(0),
-        )
-        .expect("creates");
+        let now = crate::primitives::Timestamp::from_millis_clamped(0);
+        file::create::<Family>(&path, [1; 16], now).expect("creates");
         let conn =
             file::open_writer::<Family>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
         conn.execute_batch("INSERT INTO parent VALUES (1, 'a'); INSERT INTO child VALUES (1, 1)")
             .expect("inserts");
+        let before = objects(&conn);
         drop(conn);
         assert!(file::open_writer::<Orphaned>(&path, [1; 16], Check::AfterUncleanStop).is_err());
         let conn = file::open_writer::<Rebuilt>(&path, [1; 16], Check::AfterUncleanStop)
             .expect("migrates");
-        conn.execute_batch("INSERT INTO parent VALUES (2, 'b'); INSERT INTO child VALUES (2, 2)")
-            .expect("inserts");
+        assert_eq!(objects(&conn), before);
+        let refused = |sql: &str| conn.execute(sql, []).expect_err("is refused").to_string();
+        assert_eq!(refused("DELETE FROM parent"), "parents are never deleted");
+        conn.execute_batch(
+            "INSERT INTO parent (id, kind) VALUES (2, 'b'); INSERT INTO child VALUES (2, 1)",
+        )
+        .expect("inserts");
+        assert_eq!(
+            refused("INSERT INTO child VALUES (3, 2)"),
+            "only parents of kind a have children"
+        );
+        let size: i64 = conn
+            .query_row("SELECT sum(size) FROM parent", [], |row| row.get(0))
+            .expect("a number");
+        assert_eq!(size, 2, "a column that is not filled has its default");
         assert!(
-            conn.execute("INSERT INTO child VALUES (3, 3)", []).is_err(),
+            refused("UPDATE child SET parent = 3").contains("FOREIGN KEY"),
             "references are enforced again"
         );
     }

@@ -6,13 +6,17 @@
 //! Deliberately absent: a write pool (one writer per file, see [`writer`]), ATTACH (not atomic
 //! across files in WAL mode), repositories and an ORM.
 
+mod after_commit;
 pub mod data_dir;
 pub mod database;
 pub mod error;
 pub mod file;
+pub mod identity;
 pub mod kind;
 pub mod migrate;
+mod migration;
 pub mod readers;
+mod shared;
 pub mod space;
 mod sql_types;
 pub mod statement;
@@ -22,11 +26,14 @@ pub mod wal;
 pub mod work;
 pub mod writer;
 
+pub use after_commit::Wake;
 pub use data_dir::DataDir;
 pub use database::{Answer, Database, Settings};
 pub use error::{StorageError, StorageErrorKind};
-pub use file::{Check, FileId};
+pub use file::Check;
+pub use identity::FileId;
 pub use kind::{FileKind, Landlord, Tenant};
+pub use migration::{Migration, Rebuild};
 pub use readers::Readers;
 pub use rusqlite::{Row, named_params, params};
 pub use space::{DiskSpace, Space};
@@ -35,7 +42,7 @@ pub use statement::Statement;
 pub(crate) use statement::{statements, text_enum};
 pub use stats::Stats;
 pub use view::View;
-pub use work::{Rows, Wake, Work};
+pub use work::{Rows, Work};
 
 /// A write transaction of a tenant's file.
 pub type TenantWork<'c> = Work<'c, Tenant>;

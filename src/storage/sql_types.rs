@@ -10,14 +10,14 @@ use crate::primitives::{
 };
 
 /// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
-pub fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Money> {
+pub fn money(row: &Row<'_>, column: &str, currency: Currency) -> rusqlite::Result<Money> {
     Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?)
 }
 
 /// Like [`money`], for a nullable column.
 pub fn money_if_any(
     row: &Row<'_>,
-    column: usize,
+    column: &str,
     currency: Currency,
 ) -> rusqlite::Result<Option<Money>> {
     let minor: Option<i64> = row.get(column)?;

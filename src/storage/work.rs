@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rusqlite::{Connection, Params, Row};
 
+use super::after_commit::AfterCommit;
 use super::file::PAGE_BYTES;
-use super::writer::Shared;
-use super::{FileId, FileKind, Statement, StorageError, Tenant, View};
+use super::shared::Shared;
+use super::{FileId, FileKind, Statement, StorageError, Tenant, View, Wake};
 use crate::primitives::id::TenantId;
-use crate::primitives::{Entropy, Id, Kind, Origin, Timestamp};
+use crate::primitives::{Entropy, Id, Kind, Origin};
 
 /// A unit of work on one file. Its effects are committed as a whole or not at all.
 ///
@@ -29,21 +30,6 @@ pub enum Rows {
     Exactly(usize),
     AtMostOne,
     Any,
-}
-
-/// A hint that a queue has a job due at an instant. Losing it costs latency, never work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wake {
-    pub queue: &'static str,
-    /// The due time of the job.
-    pub at: Timestamp,
-}
-
-/// Actions and hints to run once the work is on disk.
-#[derive(Default)]
-pub(super) struct AfterCommit {
-    pub(super) actions: Vec<Box<dyn FnOnce() + Send>>,
-    pub(super) wakes: Vec<Wake>,
 }
 
 impl<'c, K: FileKind> Work<'c, K> {

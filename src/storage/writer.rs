@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,13 @@ use metrics::{counter, histogram};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::after_commit::AfterCommit;
 use super::data_dir::beside;
 use super::file::Inode;
-use super::work::AfterCommit;
-use super::{FileId, FileKind, Stats, StorageError, StorageErrorKind, Wake, Work};
+use super::shared::Shared;
+use super::{FileKind, StorageError, StorageErrorKind, Work};
+use crate::primitives::Origin;
 use crate::primitives::limits::{BATCH_REQUESTS_MAX, BATCH_WORK_MS};
-use crate::primitives::{Clock, Entropy, Origin};
 
 /// The result of one run of a request.
 pub(super) enum Attempt {
@@ -57,49 +58,6 @@ pub(super) enum Message<K: FileKind> {
     Stop,
 }
 
-/// The minimum interval between two log messages about an overload, or about commits that fail on a
-/// full or busy disk, in milliseconds.
-const LOG_INTERVAL_MS: i64 = 10_000;
-
-/// State that the writer thread shares with the handles of its file.
-pub(super) struct Shared {
-    pub(super) file_id: FileId,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) on_wake: OnWake,
-    pub(super) stats: Stats,
-    pub(super) healthy: AtomicBool,
-    /// Whether the last attempt to open a reading connection succeeded.
-    pub(super) readable: AtomicBool,
-    /// Long reads that are requested and not finished.
-    pub(super) long_reads: AtomicU32,
-    /// The time of the last log message about an overload.
-    pub(super) overloaded_at: AtomicI64,
-    /// The time of the last log message about a commit that failed on a full or busy disk.
-    pub(super) refused_at: AtomicI64,
-}
-
-impl Shared {
-    /// Whether to log an event now that comes in thousands; `last` is the time of its last message.
-    pub(super) fn should_log(&self, last: &AtomicI64) -> bool {
-        let now = self.clock.now().as_millis();
-        let logged = last.load(Ordering::Relaxed);
-        let is_due = now.saturating_sub(logged) >= LOG_INTERVAL_MS || now < logged;
-        is_due
-            && last
-                .compare_exchange(logged, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("stats", &self.stats)
-            .finish_non_exhaustive()
-    }
-}
-
 pub(super) struct Writer<K: FileKind> {
     pub(super) conn: Connection,
     pub(super) path: PathBuf,
@@ -113,9 +71,6 @@ pub(super) struct Writer<K: FileKind> {
     pub(super) inbox: Receiver<Message<K>>,
     pub(super) shared: Arc<Shared>,
 }
-
-/// Receives due jobs after a commit.
-pub(super) type OnWake = Box<dyn Fn(&[Wake]) + Send + Sync>;
 
 type Batch<K> = Vec<Box<dyn Request<K>>>;
 

@@ -11,10 +11,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde_json::json;
+
 use super::directory::Directory;
+use crate::platform::audit;
 use crate::primitives::id::TenantId;
-use crate::primitives::sync;
-use crate::primitives::{Digest, Origin, Timestamp};
+use crate::primitives::{Digest, Origin, Timestamp, sync};
 use crate::storage::{
     Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params,
     statements,
@@ -200,24 +202,20 @@ impl Checkpoints {
 
 fn find(view: &LandlordView, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
     view.find(&CHECKPOINT, params![id], |row: &Row<'_>| {
-        let end = |at: usize| {
-            Ok::<_, rusqlite::Error>(ChainEnd {
-                seq: row.get(at)?,
-                hash: row.get(at + 1)?,
-            })
-        };
         Ok(ChainEnds {
-            ledger: end(0)?,
-            audit: end(2)?,
+            ledger: ChainEnd {
+                seq: row.get("ledger_seq")?,
+                hash: row.get("ledger_hash")?,
+            },
+            audit: ChainEnd {
+                seq: row.get("audit_seq")?,
+                hash: row.get("audit_hash")?,
+            },
         })
     })
 }
 
-pub(super) fn set(
-    work: &mut LandlordWork,
-    id: TenantId,
-    ends: &ChainEnds,
-) -> Result<(), StorageError> {
+fn set(work: &mut LandlordWork, id: TenantId, ends: &ChainEnds) -> Result<(), StorageError> {
     let now = work.now();
     let row = params![
         id,
@@ -228,4 +226,22 @@ pub(super) fn set(
         now
     ];
     work.change(&SET_CHECKPOINT, row, Rows::AtMostOne).map(drop)
+}
+
+/// Accepts a tenant's file although it lacks acknowledged changes.
+pub(super) fn accept_loss(
+    work: &mut LandlordWork,
+    id: TenantId,
+    known: &ChainEnds,
+    found: &ChainEnds,
+) -> Result<(), StorageError> {
+    set(work, id, found)?;
+    let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
+    let details = json!({"known": of(known), "found": of(found)});
+    audit::record(
+        work,
+        "tenant.loss_accepted",
+        &format!("tenant:{id}"),
+        details,
+    )
 }

@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use super::access::{Scopes, TenantAccess, TenantStatus};
-use super::checkpoints::{self, ChainEnds};
 use super::keys::NewKey;
 use crate::platform::audit;
-use crate::platform::page::{Page, PageRequest};
+use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::{Currency, Digest, HostName, Name, Slug, Timestamp, refusals};
 use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements};
@@ -16,20 +15,20 @@ statements! {
     FIND_BY_ID = "SELECT id, slug, status FROM tenant WHERE id = ?1";
     FIND_BY_HOST = "SELECT t.id, t.slug, t.status FROM tenant_domain d JOIN tenant t ON t.id = \
         d.tenant_id WHERE d.host = ?1";
-    FIND_LIVE_KEY = "SELECT k.id, k.hash, k.scopes, t.id, t.slug, t.status FROM api_key k LEFT \
-        JOIN tenant t ON t.id = k.tenant_id
+    FIND_LIVE_KEY = "SELECT k.id AS key_id, k.hash, k.scopes, t.id, t.slug, t.status FROM api_key \
+        k LEFT JOIN tenant t ON t.id = k.tenant_id
                      WHERE k.prefix = ?1 AND k.revoked_at IS NULL";
     LIST_STATUS = "SELECT id, slug, status FROM tenant WHERE status = ?1 ORDER BY seq";
     LIST_ACCESS = "SELECT id, slug, status FROM tenant WHERE status IN ('active', 'suspended') \
         ORDER BY seq";
     PAGE_ACCESS = "SELECT seq, id, slug, status FROM tenant WHERE seq >= ?1 AND status IN \
         ('active', 'suspended') ORDER BY seq LIMIT ?2";
-    TENANT = "SELECT seq, id, slug, name, currency, status, created_at,
+    TENANT = "SELECT id, slug, name, currency, status, created_at,
               (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = \
-              tenant.id) FROM tenant WHERE slug = ?1";
+              tenant.id) AS domains FROM tenant WHERE slug = ?1";
     TENANTS = "SELECT seq, id, slug, name, currency, status, created_at,
               (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = \
-              tenant.id) FROM tenant WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+              tenant.id) AS domains FROM tenant WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
     INSERT_TENANT = "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) \
         VALUES (?1, ?2, ?3, ?4, 'creating', ?5, ?5)";
     SET_STATUS = "UPDATE tenant SET status = ?2, updated_at = ?3 WHERE id = ?1";
@@ -108,29 +107,24 @@ refusals! {
 }
 
 fn access(row: &Row<'_>) -> rusqlite::Result<TenantAccess> {
-    access_at(row, 0)
-}
-
-fn access_at(row: &Row<'_>, first: usize) -> rusqlite::Result<TenantAccess> {
     Ok(TenantAccess::new(
-        row.get(first)?,
-        row.get(first + 1)?,
-        row.get(first + 2)?,
+        row.get("id")?,
+        row.get("slug")?,
+        row.get("status")?,
     ))
 }
 
-fn tenant_row(row: &Row<'_>) -> rusqlite::Result<(i64, TenantRow)> {
-    let domains: String = row.get(7)?;
-    let tenant = TenantRow {
-        id: row.get(1)?,
-        slug: row.get(2)?,
-        name: row.get(3)?,
-        currency: row.get(4)?,
-        status: row.get(5)?,
-        created_at: row.get(6)?,
+fn tenant_row(row: &Row<'_>) -> rusqlite::Result<TenantRow> {
+    let domains: String = row.get("domains")?;
+    Ok(TenantRow {
+        id: row.get("id")?,
+        slug: row.get("slug")?,
+        name: row.get("name")?,
+        currency: row.get("currency")?,
+        status: row.get("status")?,
+        created_at: row.get("created_at")?,
         domains: serde_json::from_str(&domains).unwrap_or_default(),
-    };
-    Ok((row.get(0)?, tenant))
+    })
 }
 
 pub(super) fn find_by_slug(
@@ -159,16 +153,12 @@ pub(super) fn find_live_key(
     prefix: &str,
 ) -> Result<Option<LiveKey>, StorageError> {
     view.find(&FIND_LIVE_KEY, params![prefix], |row| {
-        let has_tenant = row.get::<_, Option<TenantId>>(3)?.is_some();
-        let access = if has_tenant {
-            Some(access_at(row, 3)?)
-        } else {
-            None
-        };
+        let has_tenant = row.get::<_, Option<TenantId>>("id")?.is_some();
+        let access = if has_tenant { Some(access(row)?) } else { None };
         Ok(LiveKey {
-            id: row.get(0)?,
-            hash: row.get(1)?,
-            scopes: Scopes::parse_stored(&row.get::<_, String>(2)?),
+            id: row.get("key_id")?,
+            hash: row.get("hash")?,
+            scopes: Scopes::parse_stored(&row.get::<_, String>("scopes")?),
             access,
         })
     })
@@ -193,27 +183,20 @@ pub fn list_with_file_from(
     from_seq: i64,
     limit: u32,
 ) -> Result<Vec<(i64, TenantAccess)>, StorageError> {
-    view.all(&PAGE_ACCESS, params![from_seq, limit], |row| {
-        Ok((row.get(0)?, access_at(row, 1)?))
-    })
+    view.all(&PAGE_ACCESS, params![from_seq, limit], with_seq(access))
 }
 
 pub fn list_tenants(
     view: &LandlordView,
     page: PageRequest,
 ) -> Result<Page<TenantRow>, StorageError> {
-    Ok(Page::cut(
-        view.all(&TENANTS, params![page.before, page.fetch()], tenant_row)?,
-        page,
-    ))
+    page.read(view, &TENANTS, tenant_row)
 }
 
 /// Finds a tenant by its slug; `TenantNotFound` when there is none.
 pub fn show_tenant(view: &LandlordView, slug: &str) -> Result<TenantRow, DirectoryRefused> {
     let found = view.find(&TENANT, params![slug], tenant_row)?;
-    found
-        .map(|(_, tenant)| tenant)
-        .ok_or_else(|| DirectoryRefused::TenantNotFound(slug.to_owned()))
+    found.ok_or_else(|| DirectoryRefused::TenantNotFound(slug.to_owned()))
 }
 
 /// Records a tenant that is about to be created. `SlugTaken`, `DomainTaken`, or the storage's
@@ -298,24 +281,6 @@ pub fn set_suspended(
     show_tenant(work, slug.as_str())
 }
 
-/// Accepts a tenant's file although it lacks acknowledged changes.
-pub(super) fn accept_loss(
-    work: &mut LandlordWork,
-    id: TenantId,
-    known: &ChainEnds,
-    found: &ChainEnds,
-) -> Result<(), StorageError> {
-    checkpoints::set(work, id, found)?;
-    let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
-    let details = json!({"known": of(known), "found": of(found)});
-    audit::record(
-        work,
-        "tenant.loss_accepted",
-        &format!("tenant:{id}"),
-        details,
-    )
-}
-
 /// Deletes the row of a tenant whose file is removed.
 pub(super) fn remove_tenant(
     work: &mut LandlordWork,
@@ -365,18 +330,17 @@ pub fn list_keys(
     page: PageRequest,
     tenant: Option<TenantId>,
 ) -> Result<Page<KeyRow>, StorageError> {
-    let map = |row: &Row<'_>| {
-        let key = KeyRow {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            prefix: row.get(2)?,
-            scopes: Scopes::parse_stored(&row.get::<_, String>(3)?),
-            created_at: row.get(4)?,
-            last_used_at: row.get(5)?,
-            revoked_at: row.get(6)?,
-        };
-        Ok((row.get(7)?, key))
-    };
+    let map = with_seq(|row| {
+        Ok(KeyRow {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            prefix: row.get("prefix")?,
+            scopes: Scopes::parse_stored(&row.get::<_, String>("scopes")?),
+            created_at: row.get("created_at")?,
+            last_used_at: row.get("last_used_at")?,
+            revoked_at: row.get("revoked_at")?,
+        })
+    });
     let rows = match tenant {
         Some(id) => view.all(&KEYS_OF_TENANT, params![page.before, page.fetch(), id], map)?,
         None => view.all(&KEYS_OF_LANDLORD, params![page.before, page.fetch()], map)?,

@@ -91,13 +91,13 @@ impl Pauses {
     pub fn load(directory: Arc<Directory>) -> Result<Self, StorageError> {
         let read = directory.read(move |view| {
             let of_all = view.all(&PAUSES, [], |row| {
-                Ok((row.get::<_, String>(0)?, None, row.get(1)?))
+                Ok((row.get::<_, String>("queue")?, None, row.get("paused_at")?))
             })?;
             let of_one = |row: &Row<'_>| {
                 Ok((
-                    row.get::<_, String>(1)?,
-                    Some(row.get::<_, TenantId>(0)?),
-                    row.get(2)?,
+                    row.get::<_, String>("queue")?,
+                    Some(row.get::<_, TenantId>("tenant_id")?),
+                    row.get("paused_at")?,
                 ))
             };
             let of_one = view.all(&TENANT_PAUSES, [], of_one)?;

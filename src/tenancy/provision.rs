@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::TenantAccess;
 use super::access::{Scopes, TenantStatus};
-use super::checkpoints::ChainEnds;
+use super::checkpoints::{self, ChainEnds};
 use super::commands::{self, DirectoryRefused, TenantRow};
 use super::directory::Directory;
 use super::keys::{self, NewKey};
@@ -19,7 +19,7 @@ use super::registry::{Registry, TenantUnavailable};
 use crate::primitives::id::TenantId;
 use crate::primitives::{Currency, Entropy, HostName, Name, Origin, Slug, refusals};
 use crate::storage::data_dir::sync_dir;
-use crate::storage::file::io_error;
+use crate::storage::error::io_error;
 use crate::storage::{DataDir, StorageError, StorageErrorKind, Tenant, TenantWork, file};
 
 /// A tenant to create.
@@ -192,7 +192,7 @@ impl Provisioner {
         let id = tenant.id;
         let accepted = self.registry.open_accepting_loss(&access, |known, found| {
             let write = self.directory.change(origin.clone(), move |work| {
-                commands::accept_loss(work, id, &known, &found)
+                checkpoints::accept_loss(work, id, &known, &found)
             });
             write.wait()
         })?;

@@ -18,7 +18,8 @@ use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::sync;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
-use crate::storage::file::{Inode, Verify, io_error, restore_set_aside, set_aside, was_set_aside};
+use crate::storage::error::io_error;
+use crate::storage::file::{Inode, Verify, has_quarantined, quarantine, restore_quarantined};
 use crate::storage::{
     Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake,
 };
@@ -299,8 +300,8 @@ impl Registry {
             },
         );
         let db = opened.map_err(|error| match error.kind() {
-            StorageErrorKind::Missing if was_set_aside(&path) => {
-                StorageError::new(StorageErrorKind::SetAside)
+            StorageErrorKind::Missing if has_quarantined(&path) => {
+                StorageError::new(StorageErrorKind::Quarantined)
             }
             _ => error,
         })?;
@@ -331,11 +332,11 @@ impl Registry {
             let mut state = self.state();
             if matches!(
                 error.kind(),
-                StorageErrorKind::Missing | StorageErrorKind::SetAside
+                StorageErrorKind::Missing | StorageErrorKind::Quarantined
             ) {
                 state.absent.insert(id);
             }
-            if state.absent.contains(&id) || error.sets_aside() {
+            if state.absent.contains(&id) || error.requires_quarantine() {
                 // A later file at this path is another one, even if it gets the same inode number.
                 state.rescued.remove(&id);
             }
@@ -353,8 +354,8 @@ impl Registry {
             )
         };
         // A file that is being copied looks damaged until it is complete: it is left alone.
-        if error.sets_aside() && !is_being_restored {
-            match set_aside(&path) {
+        if error.requires_quarantine() && !is_being_restored {
+            match quarantine(&path) {
                 Ok(()) => {
                     // A file that appears at the empty path is being restored.
                     self.state().absent.insert(id);
@@ -364,7 +365,7 @@ impl Registry {
                 }
                 Err(io) => {
                     tracing::error!(tenant_id = %id, file = %path.display(), error = %io,
-                        "rejected tenant file not set aside")
+                        "rejected tenant file not quarantined")
                 }
             }
         } else if known != Some(error.kind()) {
@@ -473,7 +474,7 @@ impl Registry {
     ) -> Result<(Database<Tenant>, Option<ChainEnds>, ChainEnds), StorageError> {
         let path = self.dir.tenant(id);
         if !path.exists() {
-            restore_set_aside(&path).map_err(|error| io_error(&error))?;
+            restore_quarantined(&path).map_err(|error| io_error(&error))?;
         }
         let (checkpoint, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;

@@ -5,11 +5,11 @@
 //!   it takes nothing else that only makes it larger, such as carts and catalog imports. Sales,
 //!   payments and checkouts by key go on for as long as the reserve lasts.
 //! - Without `storage.tenant_max` the share is `FREE_TIMES` times the free space above the reserve,
-//!   looked up again and again: the dynamic threshold of shared buffers (Choudhury and Hahne,
+//!   measured again and again: the dynamic threshold of shared buffers (Choudhury and Hahne,
 //!   1998). One tenant that takes all it gets may use 80 % of the disk, two of them 44 % each,
 //!   and there is always free space for the rest. A tenant that is small in comparison to the
 //!   free space never meets it, however many tenants there are.
-//! - The sizes are those of the files, looked up once a second at most and only for a tenant that
+//! - The sizes are those of the files, measured once a second at most and only for a tenant that
 //!   writes.
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,8 +29,8 @@ const STOREFRONT_PERCENT: u64 = 80;
 /// The part of its share below which a tenant is no longer limited, in percent. It is lower than
 /// `STOREFRONT_PERCENT`, so that a tenant near the limit does not fill the log.
 const RECOVERED_PERCENT: u64 = 75;
-/// The lifetime of a measurement of a file, in milliseconds.
-const LOOK_MS: i64 = 1_000;
+/// The lifetime of a measurement of a file.
+const MEASUREMENT_TTL_MS: i64 = 1_000;
 /// The number of stored measurements at which expired ones are removed.
 const MEASUREMENTS_MAX: usize = 1_024;
 
@@ -158,7 +158,7 @@ impl Shares {
     /// # Errors
     /// [`ShareRefused`].
     pub fn require(&self, id: TenantId, growth: Growth) -> Result<(), ShareRefused> {
-        let Some(usage) = self.look(id) else {
+        let Some(usage) = self.refresh(id) else {
             return Ok(());
         };
         match (usage.refused(), growth) {
@@ -169,9 +169,9 @@ impl Shares {
     }
 
     /// Measures the disk space of a tenant, and logs when the refusals of its growth begin and
-    /// end. `None` where the disk cannot be looked at, and while it is below its reserve, which
+    /// end. `None` when the disk cannot be read, and while it is below its reserve, which
     /// comes before all shares.
-    pub fn look(&self, id: TenantId) -> Option<Usage> {
+    pub fn refresh(&self, id: TenantId) -> Option<Usage> {
         let share = match self.max {
             _ if self.space.is_short() => return None,
             // A configured share is no right to space that the others need.
@@ -180,14 +180,14 @@ impl Shares {
         };
         let used = self.used(id);
         let usage = Usage { used, share };
-        self.note(id, usage);
+        self.record(id, usage);
         Some(usage)
     }
 
-    /// As [`look`](Self::look), although it was looked up just now: after space was freed.
-    pub fn look_again(&self, id: TenantId) -> Option<Usage> {
+    /// As [`refresh`](Self::refresh), without an earlier measurement: after space was freed.
+    pub fn refresh_now(&self, id: TenantId) -> Option<Usage> {
         self.state().measurements.remove(&id);
-        self.look(id)
+        self.refresh(id)
     }
 
     /// The bytes of a tenant's file, and of its WAL.
@@ -196,11 +196,11 @@ impl Shares {
         (size(&path), size(&beside(&path, "-wal")))
     }
 
-    /// The tenants whose growth is refused, looked up again.
+    /// The tenants whose growth is refused, measured again.
     pub fn list_limited(&self) -> Vec<Limited> {
         let ids: Vec<TenantId> = self.state().limited.keys().copied().collect();
         let limited = ids.into_iter().filter_map(|tenant_id| {
-            let usage = self.look(tenant_id)?;
+            let usage = self.refresh(tenant_id)?;
             Some(Limited {
                 tenant_id,
                 usage,
@@ -224,7 +224,8 @@ impl Shares {
 
     fn used(&self, id: TenantId) -> u64 {
         let now = self.clock.now();
-        let is_fresh = |at: &Timestamp| (0..LOOK_MS).contains(&(now.as_millis() - at.as_millis()));
+        let is_fresh =
+            |at: &Timestamp| (0..MEASUREMENT_TTL_MS).contains(&(now.as_millis() - at.as_millis()));
         if let Some((_, used)) = self
             .state()
             .measurements
@@ -243,7 +244,7 @@ impl Shares {
         used
     }
 
-    fn note(&self, id: TenantId, usage: Usage) {
+    fn record(&self, id: TenantId, usage: Usage) {
         let refused = usage.refused();
         let mut state = self.state();
         let before = state.limited.get(&id).copied();

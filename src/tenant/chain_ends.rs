@@ -3,17 +3,8 @@
 
 use super::ledger;
 use crate::platform::audit;
-use crate::primitives::Digest;
-use crate::storage::{StorageError, TenantView, params, statements};
+use crate::storage::{StorageError, TenantView};
 use crate::tenancy::checkpoints::{ChainEnd, ChainEnds, Chains};
-
-statements! {
-    // A copy from before the ledger was chained has no such column.
-    ENTRY = "SELECT 1 FROM ledger_entry WHERE seq = ?1";
-    // A file was never pruned before it had this table.
-    IS_PRUNED = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit_anchor'";
-    IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
-}
 
 /// Functions with which `tenancy::checkpoints` reads a shop's chains.
 pub const CHAINS: Chains = Chains { ends, holds };
@@ -29,16 +20,9 @@ pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
 
 /// Whether a shop has the links at which its chains ended earlier.
 pub fn holds(view: &TenantView, earlier: &ChainEnds) -> Result<bool, StorageError> {
-    if earlier.ledger.seq > 0 {
-        let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();
-        let found = match is_chained {
-            true => ledger::chain_hash_at(view, earlier.ledger.seq)?,
-            // A file without a chain matches only a checkpoint without one.
-            false => view.find(&ENTRY, params![earlier.ledger.seq], |_| Ok(Digest::none()))?,
-        };
-        if found != Some(earlier.ledger.hash) {
-            return Ok(false);
-        }
+    let booked = earlier.ledger.seq;
+    if booked > 0 && ledger::chain_hash_at(view, booked)? != Some(earlier.ledger.hash) {
+        return Ok(false);
     }
     if earlier.audit.seq == 0 {
         return Ok(true);
@@ -48,13 +32,7 @@ pub fn holds(view: &TenantView, earlier: &ChainEnds) -> Result<bool, StorageErro
     }
     // A pruned link existed if an anchor is at or beyond it. (The landlord's file may be an older
     // copy.)
-    let is_pruned = view.find(&IS_PRUNED, [], |_| Ok(()))?.is_some();
-    let anchor = if is_pruned {
-        audit::anchor(view)?
-    } else {
-        None
-    };
-    Ok(anchor.is_some_and(|(seq, hash)| {
+    Ok(audit::anchor(view)?.is_some_and(|(seq, hash)| {
         seq > earlier.audit.seq || (seq == earlier.audit.seq && hash == earlier.audit.hash)
     }))
 }

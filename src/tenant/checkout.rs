@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::cart::{self, CartForCheckout, CartRefused};
 use super::catalog;
-use super::currency::{self, CurrencyRefused};
+use super::currency::{self, CurrencyRefused, Published};
 use super::inventory::{self, StockRefused, StockRequest};
 use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
@@ -76,6 +76,7 @@ refusals! {
 pub fn place_order(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     client: Option<ClientHash>,
     command: &PlaceOrder,
 ) -> Result<Placed, SellRefused> {
@@ -83,7 +84,7 @@ pub fn place_order(
     let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
-    let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
+    let rate = currency::rate_for(work, published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let requests = stock_requests(&drafts);
     let rules = &policy.storefront;

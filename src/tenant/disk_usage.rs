@@ -10,7 +10,7 @@ use crate::storage::{StorageError, TenantView, statements};
 statements! {
     // The inner rows are pages, in the order of their trees; the outer ones are trees.
     BY_TREE = "SELECT coalesce((SELECT tbl_name FROM sqlite_schema AS part WHERE part.name = \
-        tree.name), tree.name), tree.bytes
+        tree.name), tree.name) AS table_name, tree.bytes
                FROM (SELECT name, sum(pgsize) AS bytes FROM dbstat GROUP BY name) AS tree";
 }
 
@@ -54,8 +54,8 @@ impl Parts {
 /// # Errors
 /// [`StorageError`], also when the read exceeds its deadline.
 pub fn measure(view: &TenantView) -> Result<Parts, StorageError> {
-    let trees = view.all(&BY_TREE, [], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+    let trees: Vec<(String, i64)> = view.all(&BY_TREE, [], |row| {
+        Ok((row.get("table_name")?, row.get("bytes")?))
     })?;
     let mut parts = Parts::default();
     for (table, bytes) in trees {

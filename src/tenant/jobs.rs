@@ -15,14 +15,25 @@ use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_SCANNED_MAX};
 use crate::primitives::{Timestamp, refusals};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, params, statements};
 
+/// Columns that [`line`] reads.
+macro_rules! columns {
+    () => {
+        concat!(
+            "seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
+             attempted_at, finalized_at, json_array_length(errors) AS error_count, \
+             json_extract(errors, '$[#-1]') AS last_error, priority, epoch, ",
+            own_epoch!(),
+            " AS own_epoch"
+        )
+    };
+}
+
 /// A page of jobs, from an index or the detail table.
 macro_rules! list {
     ($from:literal) => {
         concat!(
-            "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
-             attempted_at, finalized_at,
-             json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
-            own_epoch!(),
+            "SELECT ",
+            columns!(),
             " FROM job ",
             $from,
             " AND seq < ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR kind = ?3) AND (?5 IS \
@@ -41,7 +52,7 @@ macro_rules! count {
         concat!(
             "SELECT queue, state, epoch <> ",
             own_epoch!(),
-            ", count(*) FROM job ",
+            " AS held, count(*) AS jobs FROM job ",
             $from
         )
     };
@@ -52,15 +63,13 @@ statements! {
     LIST_READY = list!("INDEXED BY job_ready WHERE state = 'available'");
     LIST_WAITING = list!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable')");
     LIST_RUNNING = list!("INDEXED BY job_running WHERE state = 'running'");
-    LIST_GIVEN_UP = list!("INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded')");
+    LIST_GIVEN_UP = list!("INDEXED BY job_unsuccessful WHERE state IN ('cancelled', 'discarded')");
     LIST_ANY = list!("WHERE seq >= ?7");
     FLOOR = "SELECT seq FROM job WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     FIND_SEQ = "SELECT seq FROM job WHERE id = ?1";
     FIND = concat!(
-        "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
-         attempted_at, finalized_at,
-         json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
-        own_epoch!(),
+        "SELECT ",
+        columns!(),
         ", payload, errors FROM job WHERE id = ?1"
     );
     HAS_TWIN = concat!(
@@ -80,16 +89,16 @@ statements! {
     CANCEL = "UPDATE job SET state = 'cancelled', finalized_at = ?2 WHERE seq = ?1 AND state IN \
         ('available', 'scheduled', 'retryable')";
     FORGET = "DELETE FROM job WHERE seq = ?1 AND state = 'discarded'";
-    DISCARDED = "SELECT seq, id FROM job INDEXED BY job_given_up
+    DISCARDED = "SELECT seq, id FROM job INDEXED BY job_unsuccessful
                  WHERE state IN ('cancelled', 'discarded') AND state = 'discarded' AND seq > ?1 \
                  AND (?2 IS NULL OR queue = ?2) ORDER BY seq LIMIT ?3";
     COUNT_READY = count!("INDEXED BY job_ready WHERE state = 'available' GROUP BY queue, epoch");
     COUNT_WAITING = count!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable') GROUP \
         BY queue, epoch, state");
-    COUNT_RUNNING = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_running WHERE state \
-        = 'running' GROUP BY queue";
-    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_given_up WHERE \
-        state IN ('cancelled', 'discarded') GROUP BY queue, state";
+    COUNT_RUNNING = "SELECT queue, state, 0 AS held, count(*) AS jobs FROM job INDEXED BY \
+        job_running WHERE state = 'running' GROUP BY queue";
+    COUNT_GIVEN_UP = "SELECT queue, state, 0 AS held, count(*) AS jobs FROM job INDEXED BY \
+        job_unsuccessful WHERE state IN ('cancelled', 'discarded') GROUP BY queue, state";
     OLDEST_READY = concat!(
         "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 AND epoch = ",
         own_epoch!(),
@@ -246,21 +255,21 @@ pub struct Swept {
 
 fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
     Ok(JobLine {
-        seq: row.get(0)?,
-        id: row.get(1)?,
-        queue: row.get(2)?,
-        kind: row.get(3)?,
-        state: row.get(4)?,
-        attempt: row.get(5)?,
-        max_attempts: row.get(6)?,
-        rescues: row.get(7)?,
-        scheduled_at: row.get(8)?,
-        attempted_at: row.get(9)?,
-        finalized_at: row.get(10)?,
-        errors: row.get(11)?,
-        last_error: row.get(12)?,
-        priority: row.get(13)?,
-        held: Hold::of(row.get(4)?, row.get(14)?, row.get(15)?),
+        seq: row.get("seq")?,
+        id: row.get("id")?,
+        queue: row.get("queue")?,
+        kind: row.get("kind")?,
+        state: row.get("state")?,
+        attempt: row.get("attempt")?,
+        max_attempts: row.get("max_attempts")?,
+        rescues: row.get("rescues")?,
+        scheduled_at: row.get("scheduled_at")?,
+        attempted_at: row.get("attempted_at")?,
+        finalized_at: row.get("finalized_at")?,
+        errors: row.get("error_count")?,
+        last_error: row.get("last_error")?,
+        priority: row.get("priority")?,
+        held: Hold::of(row.get("state")?, row.get("epoch")?, row.get("own_epoch")?),
     })
 }
 
@@ -334,8 +343,8 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<JobDetail, JobRefused
     let detail = |row: &Row<'_>| {
         Ok(JobDetail {
             line: line(row)?,
-            payload: row.get(16)?,
-            errors: row.get(17)?,
+            payload: row.get("payload")?,
+            errors: row.get("errors")?,
         })
     };
     view.find(&FIND, params![id], detail)?
@@ -354,10 +363,10 @@ pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     ] {
         depths.extend(view.all(statement, [], |row| {
             Ok(Depth {
-                queue: row.get(0)?,
-                state: row.get(1)?,
-                held: row.get(2)?,
-                jobs: row.get(3)?,
+                queue: row.get("queue")?,
+                state: row.get("state")?,
+                held: row.get("held")?,
+                jobs: row.get("jobs")?,
             })
         })?);
     }
@@ -444,7 +453,7 @@ pub fn sweep_discarded(
     queue: Option<Queue>,
     after: i64,
 ) -> Result<Swept, StorageError> {
-    let seq_and_id = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, JobId>(1)?));
+    let seq_and_id = |row: &Row<'_>| Ok((row.get::<_, i64>("seq")?, row.get::<_, JobId>("id")?));
     let found = work.all(
         &DISCARDED,
         params![after, queue, JOBS_CHANGED_MAX],

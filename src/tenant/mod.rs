@@ -37,7 +37,6 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     cart::RETENTION_STATEMENTS,
     cart::STATEMENTS,
     catalog::STATEMENTS,
-    chain_ends::STATEMENTS,
     currency::RATE_STATEMENTS,
     currency::SETTINGS_STATEMENTS,
     currency::UNSELLABLE_STATEMENTS,

@@ -1,10 +1,9 @@
-//! Rules from the configuration and the landlord's file, passed to commands. So the rules of the
-//! shop read no configuration and no other file.
+//! Rules from the configuration, passed to commands: the rules of the shop read no configuration
+//! themselves.
 
-use super::currency::Published;
 use crate::primitives::NumberFormat;
 
-/// The rules that an operator sets for all shops, and published exchange rates.
+/// The rules that an operator sets for all shops.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The format of invoice numbers; with a year in it, each year counts from one.
@@ -13,9 +12,6 @@ pub struct Policy {
     pub storefront: StorefrontRules,
     /// Whether the payment method `test` exists: under `--dev` only.
     pub test_payments: bool,
-    /// The published exchange rates that this call may need; empty for a shop that sells only in
-    /// its own currency.
-    pub published: Published,
 }
 
 /// The limits of callers without an API key.

@@ -16,9 +16,6 @@ use crate::storage::{
 
 statements! {
     COUNT_ANSWERS = "SELECT count(*) FROM keyless_answer WHERE cart_id IS NOT NULL";
-    COUNT_ANSWERS_OF_EARLIER_VERSION = "SELECT count(*) FROM idempotency_key
-        WHERE key >= 'storefront ' AND key < 'storefront!' AND substr(body, 1, 6) = \
-        CAST('{\"id\":' AS BLOB)";
 }
 
 /// Carts in one transaction: with a hundred items each, as many rows as ten batches of others.
@@ -44,10 +41,7 @@ impl PrunedTable for PrunedNow {
 
     fn find_due(self, view: &TenantView, (): &()) -> Result<(i64, i64), StorageError> {
         let rows = match self {
-            Self::Answers => {
-                let number = |statement| view.one(statement, [], |row| row.get::<_, i64>(0));
-                number(&COUNT_ANSWERS)? + number(&COUNT_ANSWERS_OF_EARLIER_VERSION)?
-            }
+            Self::Answers => view.one(&COUNT_ANSWERS, [], |row| row.get(0))?,
             Self::Carts => cart::count_anonymous_carts(view, end_of_time())?,
         };
         Ok((0, rows))

@@ -51,17 +51,9 @@ pub struct CutOffs {
     idempotency_key: Timestamp,
     cart: Timestamp,
     reservation: Timestamp,
-    /// Jobs of earlier versions lack these cut-offs; such jobs delete nothing by them.
-    #[serde(default = "beginning")]
     keyless_answer: Timestamp,
-    #[serde(default = "beginning")]
     empty_cart: Timestamp,
-    #[serde(default = "beginning")]
     anonymous_cart: Timestamp,
-}
-
-fn beginning() -> Timestamp {
-    Timestamp::from_millis_clamped(i64::MIN)
 }
 
 /// The payload of a [`PRUNE`] job.

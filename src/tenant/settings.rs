@@ -50,10 +50,10 @@ refusals! {
 
 fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
     Ok(Shop {
-        name: row.get(0)?,
-        currency: row.get(1)?,
-        prices_include_tax: row.get(2)?,
-        version: row.get(3)?,
+        name: row.get("name")?,
+        currency: row.get("currency")?,
+        prices_include_tax: row.get("prices_include_tax")?,
+        version: row.get("version")?,
     })
 }
 

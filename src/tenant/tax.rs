@@ -67,11 +67,11 @@ refusals! {
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
     Ok(RateOfClass {
-        id: row.get(0)?,
-        tax_class: row.get(1)?,
-        name: row.get(2)?,
-        rate: row.get(3)?,
-        valid_from: row.get(4)?,
+        id: row.get("id")?,
+        tax_class: row.get("tax_class")?,
+        name: row.get("name")?,
+        rate: row.get("rate_ppm")?,
+        valid_from: row.get("valid_from")?,
     })
 }
 
@@ -123,12 +123,7 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
 }
 
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(5)?, rate_row(row)?))
-        })?,
-        page,
-    ))
+    page.read(view, &PAGE, rate_row)
 }
 
 /// The rate of a class at an instant. A sale before the first rate that the shop set gets that

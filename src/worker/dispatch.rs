@@ -88,7 +88,7 @@ impl Dispatcher {
             handlers,
             queues: Arc::new(app.config.queue.clone()),
             alerts: app.alert_recipients.channels().clone(),
-            clock_watch: app.clock_watch.clone(),
+            clock_watch: app.stores.clock_watch.clone(),
         };
         let capacity = |queue: &Queue| {
             let settings = rules.queue_settings(*queue);
@@ -106,6 +106,7 @@ impl Dispatcher {
         let ready_queue = shared.ready_queue.clone();
         shared
             .app
+            .stores
             .registry
             .set_on_wake(Arc::new(move |tenant, wakes| {
                 ready_queue.add_hints(tenant, wakes)
@@ -113,10 +114,11 @@ impl Dispatcher {
         let wakeup = shared.ready_queue.wakeup().clone();
         shared
             .app
+            .stores
             .pauses
             .set_on_resume(Arc::new(move || wakeup.notify_one()));
         let mut dispatcher = Self {
-            last_now: shared.app.clock.now(),
+            last_now: shared.app.ports.clock.now(),
             rechecks_left: 0,
             shared,
             queues,
@@ -156,7 +158,7 @@ impl Dispatcher {
             }
         };
         self.drain(within).await;
-        self.shared.app.liveness.worker_stopped();
+        self.shared.app.observation.liveness.worker_stopped();
     }
 
     fn heartbeat(&mut self) {
@@ -165,21 +167,24 @@ impl Dispatcher {
             // Batches in progress when the clock was set have ended since, with an instant of the
             // old clock.
             self.rechecks_left -= 1;
-            self.shared.ready_queue.make_all_due(app.clock.now());
+            self.shared.ready_queue.make_all_due(app.ports.clock.now());
         }
         // Jobs of a queue that an operator paused are not late.
         let oldest = self
             .shared
             .ready_queue
-            .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
-        app.liveness
+            .oldest_due(|queue, tenant| !app.stores.pauses.is_paused_for(queue, tenant));
+        app.observation
+            .liveness
             .record_oldest_due(|queue| self.shared.ready_queue.oldest_due_in(queue));
-        app.liveness.heartbeat(app.clock.as_ref(), oldest);
+        app.observation
+            .liveness
+            .heartbeat(app.ports.clock.as_ref(), oldest);
     }
 
     /// The time to sleep without a wakeup. At most one heartbeat, because the clock may be set.
     fn sleep_time(&self) -> Duration {
-        let now = self.shared.app.clock.now();
+        let now = self.shared.app.ports.clock.now();
         let Some(due) = self.shared.ready_queue.next_due() else {
             return HEARTBEAT;
         };
@@ -191,7 +196,7 @@ impl Dispatcher {
     /// Starts batches while a tenant is ready and a slot is free. A single tenant may use all free
     /// slots of a queue, up to the limit per tenant.
     fn start_batches(&mut self) {
-        let now = self.shared.app.clock.now();
+        let now = self.shared.app.ports.clock.now();
         if self.last_now.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
             tracing::warn!(from = %self.last_now, to = %now, "the clock was set back; due times \
                 are checked again");
@@ -201,7 +206,7 @@ impl Dispatcher {
         self.last_now = now;
         let admission = |capacity: &QueueCapacity| Admission {
             tenant_limit: capacity.tenant_limit,
-            paused: self.shared.app.pauses.tenants(capacity.queue),
+            paused: self.shared.app.stores.pauses.tenants(capacity.queue),
         };
         let admissions: Vec<Admission> = self.queues.iter().map(admission).collect();
         while let Some(index) = self.next_queue(&admissions, now) {
@@ -225,7 +230,7 @@ impl Dispatcher {
             has_ready
                 && !is_resting
                 && capacity.slots.available_permits() > 0
-                && !self.shared.app.pauses.is_paused(capacity.queue)
+                && !self.shared.app.stores.pauses.is_paused(capacity.queue)
         };
         let waiting: Vec<usize> = (0..self.queues.len())
             .filter(|index| can_start((&self.queues[*index], &admissions[*index])))
@@ -328,11 +333,11 @@ impl Dispatcher {
         }
         let app = self.shared.app.clone();
         self.checkpointing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.registry.write_checkpoints() {
+            if let Err(error) = app.stores.registry.write_checkpoints() {
                 tracing::warn!(error = %error, "checkpoints of tenants could not be stored; \
                     retrying");
             }
-            if let Err(error) = app.rate_limiter.write(&app.directory) {
+            if let Err(error) = app.limits.rate_limiter.write(&app.stores.directory) {
                 tracing::warn!(error = %error, "rate limits of login attempts could not be \
                     stored; retrying");
             }
@@ -397,7 +402,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 /// and returns these.
 async fn run_batch(shared: Arc<Shared>, lease: Lease, slots: Vec<Slot>) -> Option<StartedJobs> {
     let (tenant, queue) = (lease.tenant(), lease.queue());
-    let later = shared.app.clock.now().plus_millis(BATCH_RETRY_MS);
+    let later = shared.app.ports.clock.now().plus_millis(BATCH_RETRY_MS);
     let db = match shared.open(tenant).await {
         OpenResult::Open(db) => db,
         OpenResult::Retry => {
@@ -420,7 +425,7 @@ async fn run_batch(shared: Arc<Shared>, lease: Lease, slots: Vec<Slot>) -> Optio
             queue::reclaim(work, queue, executing)?;
         }
         // A batch that was in progress when its queue was paused starts nothing.
-        if app.pauses.is_paused_for(queue, tenant) {
+        if app.stores.pauses.is_paused_for(queue, tenant) {
             return Ok(Claimed::empty(queue::next_due(work, queue)?));
         }
         claim(work, &rules, queue, outbound_max)
@@ -429,8 +434,9 @@ async fn run_batch(shared: Arc<Shared>, lease: Lease, slots: Vec<Slot>) -> Optio
         Ok(claimed) => {
             shared
                 .app
+                .observation
                 .job_stats
-                .record(shared.app.clock.now(), &claimed.ran);
+                .record(shared.app.ports.clock.now(), &claimed.ran);
             claimed
                 .started
                 .iter()

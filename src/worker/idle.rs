@@ -25,10 +25,10 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> JobCounts {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
         alerts: app.alert_recipients.channels().clone(),
-        clock_watch: app.clock_watch.clone(),
+        clock_watch: app.stores.clock_watch.clone(),
     };
     let mut counts = JobCounts::default();
-    let tenants = match app.directory.read(commands::list_with_file).wait() {
+    let tenants = match app.stores.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
         Err(error) => {
             tracing::error!(error = %error, "the tenants could not be listed; no job was run");
@@ -38,12 +38,12 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> JobCounts {
     loop {
         let mut pass = JobCounts::default();
         for access in &tenants {
-            let Ok(db) = app.registry.open(access) else {
+            let Ok(db) = app.stores.registry.open(access) else {
                 continue;
             };
             for queue in Queue::ALL
                 .iter()
-                .filter(|queue| !app.pauses.is_paused_for(**queue, access.id()))
+                .filter(|queue| !app.stores.pauses.is_paused_for(**queue, access.id()))
             {
                 match batch(app, &rules, &db, *queue) {
                     Ok(done) => pass.add(done),
@@ -100,6 +100,8 @@ fn batch(
     }
     let mut counts = JobCounts::default();
     ran.iter().for_each(|ran| counts.count(ran.outcome));
-    app.job_stats.record(app.clock.now(), &ran);
+    app.observation
+        .job_stats
+        .record(app.ports.clock.now(), &ran);
     Ok(counts)
 }

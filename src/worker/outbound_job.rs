@@ -68,7 +68,9 @@ pub(super) fn execute(
     stopwatch: Stopwatch,
 ) -> Result<(), JobError> {
     let outbound_job = OutboundJob {
-        app,
+        ports: &app.ports,
+        mailer: &app.mailer,
+        alert_recipients: &app.alert_recipients,
         db,
         job_id: started.job.id,
         payload: &started.job.payload,
@@ -95,7 +97,7 @@ pub(super) async fn run(
         // they never pile up.
         let _slot = slot;
         // A pause may have been confirmed while the batch that claimed the job was being committed.
-        let _in_progress = app.pauses.begin(started.job.queue, tenant)?;
+        let _in_progress = app.stores.pauses.begin(started.job.queue, tenant)?;
         Some(execute(&app, &db, &started, limit, watch))
     });
     let outcome = match tokio::time::timeout(limit + GRACE, &mut call).await {
@@ -111,7 +113,7 @@ pub(super) async fn run(
             "the call was aborted: {error}"
         ))),
         Err(_) => {
-            let hung = shared.app.liveness.call_hangs();
+            let hung = shared.app.observation.liveness.call_hangs();
             tokio::spawn(async move {
                 // The job's outcome is already decided, however the call ends.
                 let _ = call.await;
@@ -136,7 +138,11 @@ pub(super) async fn run(
             wait,
             run,
         };
-        shared.app.job_stats.record(shared.app.clock.now(), &[ran]);
+        shared
+            .app
+            .observation
+            .job_stats
+            .record(shared.app.ports.clock.now(), &[ran]);
     }
 }
 

@@ -48,7 +48,7 @@ impl Shared {
 
     /// Opens the tenant's file, on a blocking thread when it is not open yet.
     pub(super) async fn open(&self, tenant: TenantId) -> OpenResult {
-        let access = match self.app.directory.tenant_of_id(tenant).await {
+        let access = match self.app.stores.directory.tenant_of_id(tenant).await {
             Ok(Some(access)) => access,
             Ok(None) => return OpenResult::Deleted,
             Err(error) => {
@@ -62,10 +62,10 @@ impl Shared {
             TenantStatus::Deleting => return OpenResult::Deleted,
             TenantStatus::Active | TenantStatus::Suspended => {}
         }
-        if let Some(db) = self.app.registry.get(&access) {
+        if let Some(db) = self.app.stores.registry.get(&access) {
             return OpenResult::Open(db);
         }
-        let registry = self.app.registry.clone();
+        let registry = self.app.stores.registry.clone();
         match tokio::task::spawn_blocking(move || registry.open(&access)).await {
             Ok(Ok(db)) => OpenResult::Open(db),
             Ok(Err(_)) | Err(_) => OpenResult::Unavailable,

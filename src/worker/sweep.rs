@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::shared::Shared;
-use crate::app::App;
+use crate::app::{Ports, Stores};
 use crate::maintenance;
 use crate::observe::job_stats::Count;
 use crate::platform::{epoch, queue};
@@ -34,7 +34,13 @@ const SWEEP_THREADS: std::ops::RangeInclusive<usize> = 4..=8;
 /// tenant whose file cannot be opened. Blocks. Returns `false` when the tenants could not be
 /// listed.
 pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
-    let tenants = match shared.app.directory.read(commands::list_with_file).wait() {
+    let tenants = match shared
+        .app
+        .stores
+        .directory
+        .read(commands::list_with_file)
+        .wait()
+    {
         Ok(tenants) => tenants,
         Err(error) => {
             tracing::error!(error = %error, "the tenants could not be listed; their jobs wait for \
@@ -68,7 +74,7 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
 }
 
 fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
-    let (registry, id) = (&shared.app.registry, access.id());
+    let (registry, id) = (&shared.app.stores.registry, access.id());
     let was_open = registry.peek(id).is_some();
     let Ok(db) = registry.open(access) else {
         return;
@@ -76,10 +82,15 @@ fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
     return_known(shared, id, &db);
     expire_overdue(shared, id, &db);
     let next = index_work(shared, id, &db);
-    warn_of_currencies(&shared.app, access, &db);
-    shared.app.shares.look(id);
+    warn_of_currencies(&shared.app.stores, &shared.app.ports, access, &db);
+    shared.app.limits.shares.refresh(id);
     drop(db);
-    let soon = shared.app.clock.now().plus_millis(SWEEP_MS.cast_signed());
+    let soon = shared
+        .app
+        .ports
+        .clock
+        .now()
+        .plus_millis(SWEEP_MS.cast_signed());
     if !was_open && next.is_none_or(|at| at > soon) {
         registry.close_unused(id);
     }
@@ -88,30 +99,30 @@ fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
 /// Checks the open tenants, retries the unavailable ones, and closes idle files. Blocks.
 pub(super) fn over_open(shared: &Arc<Shared>) {
     let app = &shared.app;
-    for tenant in app.registry.list_open() {
-        if let Some(db) = app.registry.peek(tenant) {
+    for tenant in app.stores.registry.list_open() {
+        if let Some(db) = app.stores.registry.peek(tenant) {
             index_work(shared, tenant, &db);
             expire_overdue(shared, tenant, &db);
-            app.shares.look(tenant);
+            app.limits.shares.refresh(tenant);
             delete_keyless(shared, tenant, &db);
         }
     }
-    for (tenant, _) in app.registry.list_unavailable() {
+    for (tenant, _) in app.stores.registry.list_unavailable() {
         retry(shared, tenant);
     }
-    app.registry.close_idle(app.clock.now());
-    if let Err(error) = app.directory.flush_used() {
+    app.stores.registry.close_idle(app.ports.clock.now());
+    if let Err(error) = app.stores.directory.flush_used() {
         tracing::warn!(error = %error, "the last use of keys could not be stored");
     }
 }
 
 fn retry(shared: &Arc<Shared>, tenant: TenantId) {
-    let Ok(found) = shared.app.directory.tenant_of_id(tenant).wait() else {
+    let Ok(found) = shared.app.stores.directory.tenant_of_id(tenant).wait() else {
         return;
     };
     let Some(access) = found else {
         // A request created this entry while the tenant was being removed.
-        shared.app.registry.forget(tenant);
+        shared.app.stores.registry.forget(tenant);
         return;
     };
     if !matches!(
@@ -120,21 +131,26 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
     ) {
         return;
     }
-    if let Ok(db) = shared.app.registry.open(&access) {
+    if let Ok(db) = shared.app.stores.registry.open(&access) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
         return_known(shared, tenant, &db);
         index_work(shared, tenant, &db);
-        warn_of_currencies(&shared.app, &access, &db);
+        warn_of_currencies(&shared.app.stores, &shared.app.ports, &access, &db);
     }
 }
 
 /// Warns the operator when a tenant's products cannot be sold, before its customers find out: a
 /// newer program may have stricter rules, or exchange rates may have expired.
-fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
+fn warn_of_currencies(
+    stores: &Stores,
+    ports: &Ports,
+    access: &TenantAccess,
+    db: &Database<Tenant>,
+) {
     if access.status() != TenantStatus::Active {
         return;
     }
-    match unsellable(app, db) {
+    match unsellable(stores, ports, db) {
         Ok(reasons) if reasons.is_empty() => {}
         Ok(reasons) => {
             let (tenant_id, tenant, reasons) = (access.id(), access.slug(), reasons.join("; "));
@@ -150,14 +166,18 @@ fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
     }
 }
 
-fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageError> {
+fn unsellable(
+    stores: &Stores,
+    ports: &Ports,
+    db: &Database<Tenant>,
+) -> Result<Vec<String>, StorageError> {
     let currencies = db.read_long(currency::list_currencies_of_products).wait()?;
     let mut series = BTreeMap::new();
     // A tenant with one currency needs no rates.
     for currency in currencies.iter().filter(|_| currencies.len() > 1) {
-        series.insert(*currency, app.published.series(*currency).wait()?);
+        series.insert(*currency, stores.published.series(*currency).wait()?);
     }
-    let (published, now) = (Published::new(series), app.clock.now());
+    let (published, now) = (Published::new(series), ports.clock.now());
     db.read(move |view| currency::list_unsellable(view, &published, &currencies, now))
         .wait()
 }
@@ -165,7 +185,7 @@ fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageEr
 /// Ends overdue reservations, including those whose job was discarded. Ends a limited number; the
 /// next sweep continues.
 fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
-    let now = shared.app.clock.now();
+    let now = shared.app.ports.clock.now();
     let ended = match db
         .read(move |view| inventory::has_overdue(view, now))
         .wait()
@@ -186,10 +206,10 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
 /// Deletes nothing while the clock is suspect.
 fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let app = &shared.app;
-    if !app.clock_watch.is_trusted() {
+    if !app.stores.clock_watch.is_trusted() {
         return;
     }
-    let cut_offs = maintenance::retention::cut_offs(app, app.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app.config.retention, app.ports.clock.now());
     for _ in 0..KEYLESS_BATCHES_PER_SWEEP {
         let found = db
             .read(move |view| retention::has_keyless(view, &cut_offs))
@@ -248,14 +268,18 @@ fn index_work(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> 
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, error = %error,
                 "the queue could not be read");
-            Some(shared.app.clock.now())
+            Some(shared.app.ports.clock.now())
         }
     };
     // Jobs are counted again only after a write, so an idle tenant costs nothing.
     let count = Count::of(db);
-    if !shared.app.job_stats.is_counted(tenant, count) {
+    if !shared.app.observation.job_stats.is_counted(tenant, count) {
         match db.read_long(jobs::count_jobs).wait() {
-            Ok(depths) => shared.app.job_stats.record_depths(tenant, count, depths),
+            Ok(depths) => shared
+                .app
+                .observation
+                .job_stats
+                .record_depths(tenant, count, depths),
             Err(error) => {
                 tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be \
                     counted; retrying")

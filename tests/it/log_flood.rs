@@ -76,7 +76,7 @@ async fn counts_keyless_mismatches_and_writes_no_line_for_each() {
         }
     }
     app.advance(Duration::from_secs(60));
-    app.app().log_lines.report();
+    app.app().limits.log_lines.report();
     let lines = log.lines();
     let held: u64 = lines.iter().filter_map(|line| line["lines"].as_u64()).sum();
     assert_eq!(held, REQUESTS as u64, "all are counted: {lines:?}");

@@ -5,6 +5,7 @@
 mod circles;
 mod language;
 mod layers;
+mod rows;
 mod rules;
 mod size;
 pub mod source;

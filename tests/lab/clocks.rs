@@ -296,6 +296,7 @@ impl ClockedShop {
         for access in oracle::tenants(instance)? {
             let db = instance
                 .app
+                .stores
                 .registry
                 .open(&access)
                 .map_err(|error| error.to_string())?;
@@ -323,7 +324,7 @@ fn run_tasks(shop: &ClockedShop) -> Verdict {
     for table in ["audit_log", "inventory_movement"] {
         shop.require_count(&format!("SELECT min(seq) FROM {table}"), 1)?;
     }
-    match shop.instance().app.clock_watch.observe() {
+    match shop.instance().app.stores.clock_watch.observe() {
         Ok(None) => Ok(()),
         Ok(Some(_)) => shop.require_count(RUNS, runs),
         Err(error) => Err(error.to_string().into()),

@@ -79,7 +79,7 @@ fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
         );
         tokio::task::block_in_place(|| {
             tillbox::worker::run_until_idle(&instance.app);
-            instance.app.registry.close_all();
+            instance.app.stores.registry.close_all();
         });
         let hits = disk::inject(None);
         till.serve_customer(&tea, 6).await;
@@ -123,7 +123,7 @@ fn fails_twice(seed: u64) -> Result<(), Finding> {
             sale(3).await.status,
         ]);
         disk::inject(None);
-        let held = instance.app.registry.list_unavailable();
+        let held = instance.app.stores.registry.list_unavailable();
         // Migrating without `release` leaves the file held; with it, the file is released.
         let migrate = async |release: bool| {
             let call = instance::Call {

@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 use tillbox::primitives::id::TenantId;
-use tillbox::storage::{Check, DataDir, FileKind, Tenant, file};
+use tillbox::storage::{Check, DataDir, FileKind, Migration, Rebuild, Tenant, file};
 use tokio::runtime::Runtime;
 
 use crate::disk::states::{Disk, Survives};
@@ -37,7 +37,7 @@ const TRIALS_FOR_ALL_STAGES: usize = 60;
 
 /// The schema version of this program.
 const CURRENT: usize = Tenant::MIGRATIONS.len();
-const NEXT: i64 = CURRENT as i64 + 1;
+const NEXT: i64 = CURRENT as i64 + 2;
 
 /// The tenant's file of the next version.
 enum Next {}
@@ -45,20 +45,40 @@ enum Next {}
 impl FileKind for Next {
     const NAME: &'static str = "tenant";
     const APPLICATION_ID: i32 = Tenant::APPLICATION_ID;
-    const MIGRATIONS: &'static [&'static str] = &with_next();
+    const MIGRATIONS: &'static [Migration] = &with_next();
 }
 
-const NEXT_MIGRATION: &str = "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
+const NEXT_MIGRATION: Migration = Migration::Sql(
+    "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
          CREATE TABLE gift_card (seq INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE) STRICT;
-         CREATE INDEX order_line_by_product ON order_line (product_id);
-         CREATE TABLE category_new (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK \
-         (length(id) = 16), name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
-         INSERT INTO category_new SELECT seq, id, name, created_at FROM category;
-         DROP TABLE category;
-         ALTER TABLE category_new RENAME TO category;";
+         CREATE INDEX order_line_by_product ON order_line (product_id);",
+);
+/// The table has triggers, and those of other tables name it.
+const NEXT_REBUILD: Migration = Migration::Rebuild(Rebuild {
+    table: "financial_transaction",
+    definition: "(seq INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+        financial_order_id BLOB NOT NULL REFERENCES financial_order (id),
+        kind TEXT NOT NULL,
+        status TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+        currency TEXT NOT NULL CHECK (length(currency) = 3),
+        completed_at INTEGER NOT NULL) STRICT",
+    columns: &[
+        ("seq", "seq"),
+        ("id", "id"),
+        ("financial_order_id", "financial_order_id"),
+        ("kind", "kind"),
+        ("status", "status"),
+        ("amount_minor", "amount_minor"),
+        ("currency", "currency"),
+        ("completed_at", "completed_at"),
+    ],
+});
 
-const fn with_next() -> [&'static str; CURRENT + 1] {
-    let mut all = [NEXT_MIGRATION; CURRENT + 1];
+const fn with_next() -> [Migration; CURRENT + 2] {
+    let mut all = [NEXT_MIGRATION; CURRENT + 2];
+    all[CURRENT + 1] = NEXT_REBUILD;
     let mut step = 0;
     while step < CURRENT {
         all[step] = Tenant::MIGRATIONS[step];

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use tillbox::storage::{FileKind as _, Tenant};
+use tillbox::storage::{FileKind as _, Migration, Tenant};
 
 use crate::daemon::command;
 use crate::oracle::Verdict;
@@ -52,7 +52,10 @@ pub fn create(dir: &Path) -> String {
     conn.execute_batch(&format!("{pragmas} {identity}; {row}; {KEPT}"))
         .expect("a tenant's file");
     for migration in &Tenant::MIGRATIONS[..LATEST - 1] {
-        conn.execute_batch(migration).expect("it migrates");
+        let Migration::Sql(sql) = migration else {
+            panic!("a rebuilt table needs its rows here");
+        };
+        conn.execute_batch(sql).expect("it migrates");
     }
     conn.execute_batch(&format!("PRAGMA user_version={}", LATEST - 1))
         .expect("a version");

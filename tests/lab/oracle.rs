@@ -163,6 +163,7 @@ async fn unanswered(instance: &Instance, line: &Sent) -> Verdict {
 pub fn tenants(instance: &Instance) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
     let listed = instance
         .app
+        .stores
         .directory
         .read(tillbox::tenancy::commands::list_with_file)
         .wait();
@@ -174,6 +175,7 @@ pub fn books(instance: &Instance) -> Verdict {
     for access in tenants(instance)? {
         let db = instance
             .app
+            .stores
             .registry
             .open(&access)
             .map_err(|error| format!("{}: {error}", access.slug()))?;

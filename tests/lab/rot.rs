@@ -100,18 +100,24 @@ fn intact() -> IntactShop {
         tokio::task::block_in_place(|| {
             tillbox::worker::run_until_idle(&instance.app);
             // The first half of the sales is in the database, the rest in the WAL.
-            instance.app.registry.close_all();
+            instance.app.stores.registry.close_all();
         });
         for number in CUSTOMERS..2 * CUSTOMERS {
             till.serve_customer(&tea, number).await;
         }
         tokio::task::block_in_place(|| {
             tillbox::worker::run_until_idle(&instance.app);
-            instance.app.registry.write_checkpoints().expect("written");
+            instance
+                .app
+                .stores
+                .registry
+                .write_checkpoints()
+                .expect("written");
         });
     });
     let listed = instance
         .app
+        .stores
         .directory
         .read(list_with_file)
         .wait()
@@ -197,20 +203,26 @@ fn is_detected(intact: &IntactShop, dir: &Path) -> bool {
     let Ok(instance) = Instance::start(dir, 1) else {
         return true;
     };
-    let passes = instance.app.registry.open(&intact.shop).is_ok_and(|db| {
-        let checkpoint = instance
-            .app
-            .registry
-            .find_checkpoint(intact.shop.id())
-            .ok()
-            .flatten();
-        let report = db.read_long(move |view| {
-            let mut report = integrity::check(view)?;
-            integrity::check_checkpoint(view, checkpoint.as_ref(), &mut report)?;
-            Ok::<_, tillbox::storage::StorageError>(report)
+    let passes = instance
+        .app
+        .stores
+        .registry
+        .open(&intact.shop)
+        .is_ok_and(|db| {
+            let checkpoint = instance
+                .app
+                .stores
+                .registry
+                .find_checkpoint(intact.shop.id())
+                .ok()
+                .flatten();
+            let report = db.read_long(move |view| {
+                let mut report = integrity::check(view)?;
+                integrity::check_checkpoint(view, checkpoint.as_ref(), &mut report)?;
+                Ok::<_, tillbox::storage::StorageError>(report)
+            });
+            report.wait().is_ok_and(|report| report.passes())
         });
-        report.wait().is_ok_and(|report| report.passes())
-    });
     instance.stop();
     !passes
 }

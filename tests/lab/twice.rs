@@ -73,7 +73,7 @@ fn kill_and_cut(seed: u64, case: usize) -> Verdict {
             let reply = second.send(&line.call).await;
             line.answered = (reply.status < 500).then(|| (disk::position(), reply));
         }
-        tokio::task::block_in_place(|| second.app.registry.write_checkpoints())
+        tokio::task::block_in_place(|| second.app.stores.registry.write_checkpoints())
             .map_err(|error| error.to_string())
     })?;
     let at = disk::position();

@@ -269,6 +269,7 @@ fn prune(instance: &Instance) {
     let cut_offs = CutOffs::at(
         instance
             .app
+            .ports
             .clock
             .now()
             .plus_millis(400 * 24 * 60 * 60 * 1000),
@@ -281,7 +282,7 @@ fn prune(instance: &Instance) {
         Table::Reservation,
     ];
     for access in oracle::tenants(instance).unwrap_or_default() {
-        let Ok(db) = instance.app.registry.open(&access) else {
+        let Ok(db) = instance.app.stores.registry.open(&access) else {
             continue;
         };
         let origin = Origin::system();
@@ -312,14 +313,19 @@ pub async fn run(instance: &Instance, call_log: &CallLog, customers: usize) {
         );
         tokio::task::block_in_place(|| {
             worker::run_until_idle(&instance.app);
-            instance.app.registry.write_checkpoints().expect("written");
+            instance
+                .app
+                .stores
+                .registry
+                .write_checkpoints()
+                .expect("written");
             if round % 3 == 1 {
                 prune(instance);
             }
             if round % 2 == 1 {
                 // As after a long idle time: the WAL goes into the file, and the next customer
                 // creates a new one.
-                instance.app.registry.close_all();
+                instance.app.stores.registry.close_all();
             }
         });
     }

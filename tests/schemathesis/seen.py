@@ -30,7 +30,7 @@ CODE_EXCEPTIONS = {
     "carts_per_address_limit": "needs 51 carts of one address; tests/it/api/storefront_bounds.rs makes them",
     "hold_limit_exceeded": "needs a checkout of many pieces without a key; see tests/it/api/storefront_bounds.rs",
     "unpaid_orders_limit": "needs six orders of one address; tests/it/api/storefront_bounds.rs places them",
-    "clock_doubtful": "needs a clock jump; tests/it/maintenance/clock.rs makes one",
+    "clock_suspect": "needs a clock jump; tests/it/maintenance/clock.rs makes one",
     "invoice_number_taken": "needs a changed number format; tests/it/tenant/invoice_numbers.rs changes it",
     "job_running": "needs a running job; tests/it/api/landlord_queue/changing.rs holds one",
     "job_superseded": "needs a job with a newer duplicate; tests/it/api/landlord_queue/changing.rs queues one",

@@ -45,6 +45,7 @@ pub async fn import(
     let left_out = publication.left_out.clone();
     let imported = landlord
         .app
+        .stores
         .published
         .import(landlord.origin, publication, corrections)
         .await?;

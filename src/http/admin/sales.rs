@@ -98,10 +98,10 @@ pub async fn import(
     shop: Shop<Pos>,
     Body(SalesBatch(sales)): Body<SalesBatch>,
 ) -> Result<Json<Tally>, Problem> {
-    let policy = shop.selling_policy().await?;
+    let (policy, published) = (shop.policy(), shop.published_for_sale().await?);
     let tally = shop.write(move |work| {
         import_rows(work, &sales, |work, sale| {
-            Ok(match import_sale(work, &policy, sale)? {
+            Ok(match import_sale(work, &policy, &published, sale)? {
                 ImportedSale::Recorded => RowOutcome::Created,
                 ImportedSale::Known => RowOutcome::Unchanged,
             })

@@ -47,7 +47,7 @@ pub async fn migrate(
     Body(migrate): Body<Migrate>,
 ) -> Result<Json<Value>, Problem> {
     let id = access(&landlord, &slug).await?.id();
-    let released = migrate.release && landlord.app.registry.release(id);
+    let released = migrate.release && landlord.app.stores.registry.release(id);
     if released {
         tracing::info!(tenant_id = %id, "tenant file released after two disk failures");
     }
@@ -67,6 +67,7 @@ pub async fn accept_loss(
     let accept = move |landlord: &Landlord| {
         Ok(landlord
             .app
+            .stores
             .provisioner
             .accept_loss(&landlord.origin, &parsed)?)
     };
@@ -105,17 +106,23 @@ pub async fn check_integrity(
     Body(Check(slug)): Body<Check>,
 ) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
-        let check = |landlord: &Landlord| Ok(integrity::check_landlord(&landlord.app)?);
+        let check = |landlord: &Landlord| Ok(integrity::check_landlord(&landlord.app.stores)?);
         return landlord.blocking(check).await.map(Json);
     };
     let access = access(&landlord, slug.as_str()).await?;
-    let check = move |landlord: &Landlord| Ok(integrity::check_tenant(&landlord.app, &access)?);
+    let check = move |landlord: &Landlord| {
+        Ok(integrity::check_tenant(
+            &landlord.app.stores,
+            &landlord.app.ports,
+            &access,
+        )?)
+    };
     landlord.blocking(check).await.map(Json)
 }
 
 /// Opens the file of an active or suspended tenant.
 pub(super) async fn open(landlord: &Landlord, slug: &str) -> Result<Database<Tenant>, Problem> {
-    open_shop(&landlord.app, access(landlord, slug).await?).await
+    open_shop(&landlord.app.stores, access(landlord, slug).await?).await
 }
 
 async fn access(landlord: &Landlord, slug: &str) -> Result<TenantAccess, Problem> {
@@ -123,6 +130,7 @@ async fn access(landlord: &Landlord, slug: &str) -> Result<TenantAccess, Problem
     let named = Slug::parse(slug).map_err(|_| not_found())?;
     let access = landlord
         .app
+        .stores
         .directory
         .tenant_of_slug(&named)
         .await?

@@ -15,12 +15,13 @@ use super::form::MayBeKeyedParams;
 use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Checkout;
-use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Shop};
+use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Replayable, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
+use crate::platform::idempotency::KeyOutcome;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
 use crate::primitives::{Currency, Money, Name, Quantity, Sku};
-use crate::storage::{TenantView, TenantWork};
+use crate::storage::TenantView;
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -122,15 +123,25 @@ impl FromBody for ChangeItem {
     }
 }
 
-/// Returns a cart with its id, by which a replay finds it.
-fn with_id(cart: Cart) -> Result<(CartView, CartId), Problem> {
-    let id = cart.id;
-    Ok((cart.into(), id))
-}
-
 /// Returns the present view of a cart.
 fn show(view: &TenantView, id: CartId) -> Result<CartView, Problem> {
     Ok(cart::show_cart(view, id)?.into())
+}
+
+/// A changed cart. A repetition without an API key shows the cart as it is then.
+struct ChangedCart(Cart);
+
+impl Replayable for ChangedCart {
+    type View = CartView;
+
+    fn into_outcome(self) -> KeyOutcome<CartView, Problem> {
+        let id = self.0.id;
+        KeyOutcome::KeepCart(self.0.into(), id)
+    }
+
+    fn show(view: &TenantView, id: CartId) -> Result<CartView, Problem> {
+        show(view, id)
+    }
 }
 
 /// Creates an empty cart.
@@ -155,15 +166,11 @@ async fn create_cart(
         Some(client) => key.map(|key| key.of_client(client)),
         None => key,
     };
-    let create = move |work: &mut TenantWork| {
-        with_id(cart::create_cart(
-            work,
-            &policy.storefront,
-            client,
-            currency,
-        )?)
-    };
-    shop.once_cart(key, StatusCode::CREATED, create, show).await
+    shop.once(key, StatusCode::CREATED, move |work| {
+        let cart = cart::create_cart(work, &policy.storefront, client, currency)?;
+        Ok(ChangedCart(cart))
+    })
+    .await
 }
 
 /// Shows a cart with the present prices.
@@ -194,10 +201,11 @@ async fn add_item(
     MayBeKeyed { key, command }: MayBeKeyed<AddItem>,
 ) -> Result<Response, Problem> {
     let policy = shop.policy();
-    let add = move |work: &mut TenantWork| {
-        with_id(cart::add_item(work, &policy.storefront, id, &command)?)
-    };
-    shop.once_cart(key, StatusCode::CREATED, add, show).await
+    shop.once(key, StatusCode::CREATED, move |work| {
+        let cart = cart::add_item(work, &policy.storefront, id, &command)?;
+        Ok(ChangedCart(cart))
+    })
+    .await
 }
 
 /// Sets the quantity of a line.

@@ -14,7 +14,7 @@ use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
 use super::view::views;
 use crate::app::App;
-use crate::http::extract::permission::Checkout;
+use crate::http::extract::permission::PlaceOrder as MayPlaceOrder;
 use crate::http::extract::{FromBody, Keyed, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
@@ -77,14 +77,14 @@ views! {
             `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, \
             `unknown_tax_class`, `payment_method_unavailable`, `idempotency_key_reused`")))]
 async fn place_order(
-    shop: Shop<Checkout>,
+    shop: Shop<MayPlaceOrder>,
     Keyed { key, command }: Keyed<PlaceOrder>,
 ) -> Result<Response, Problem> {
-    let (policy, client) = (shop.selling_policy().await?, shop.client());
-    let shop = shop.as_sale();
+    let (policy, client) = (shop.policy(), shop.client());
+    let published = shop.published_for_sale().await?;
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(PlacedView::from(checkout::place_order(
-            work, &policy, client, &command,
+            work, &policy, &published, client, &command,
         )?))
     })
     .await

@@ -31,7 +31,7 @@ views! {
     pub struct FinancialOrderView from FinancialOrder as order {
         id: FinancialOrderId,
         order_id: OrderId,
-        /// `draft`, `pending`, `paid` or `refunded`.
+        /// `draft`, `pending` or `paid`.
         status: &'static str = order.status.as_str(),
         currency: Currency = order.total.currency(),
         subtotal_minor: i64 = order.subtotal.minor(),

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::form::{Empty, EmptyBody, MayBeKeyedParams, PageParams, PageView};
 use super::view::views;
 use crate::app::App;
-use crate::http::extract::permission::Orders;
+use crate::http::extract::permission::{CancelOrder, Orders};
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
@@ -178,15 +178,14 @@ async fn ship_order(
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
         (status = 409, description = "`illegal_transition`")))]
 async fn cancel_order(
-    shop: Shop<Orders>,
+    shop: Shop<CancelOrder>,
     PathId(id): PathId<OrderKind>,
     MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
-    shop.from_reserve()
-        .once(key, StatusCode::OK, move |work| {
-            Ok(OrderView::from(orders::cancel_order(work, id)?))
-        })
-        .await
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(OrderView::from(orders::cancel_order(work, id)?))
+    })
+    .await
 }
 
 /// The unpaid orders to cancel: exactly one of the three fields selects them.
@@ -249,7 +248,7 @@ struct CancelledUnpaidView {
         description = "`order_not_found`"), (status = 409, description = "`order_without_client`"),
         (status = 422, description = "`validation_failed`")))]
 async fn cancel_unpaid(
-    shop: Shop<Orders>,
+    shop: Shop<CancelOrder>,
     MayBeKeyed { key, command }: MayBeKeyed<CancelUnpaidCommand>,
 ) -> Result<Response, Problem> {
     let command = match command {
@@ -265,5 +264,5 @@ async fn cancel_unpaid(
             has_more: done.has_more,
         })
     };
-    shop.from_reserve().once(key, StatusCode::OK, cancel).await
+    shop.once(key, StatusCode::OK, cancel).await
 }

@@ -15,7 +15,9 @@ use super::form::{KeyedParams, MayBeKeyedParams, OfOrder, PageParams, PageView};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use crate::app::App;
-use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
+use crate::http::extract::permission::{
+    CancelPayment as MayCancel, ConfirmPayment as MayConfirm, Payments,
+};
 use crate::http::extract::{
     FromBody, Keyed, MayBeKeyed, PageBeside, PathId, Permission, QueryOf, Shop,
 };
@@ -43,7 +45,7 @@ pub struct PaymentView {
     order_id: OrderId,
     /// `cash`, `manual`, and under `--dev` `test`.
     method: &'static str,
-    /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled`, `refunded` or `unknown`.
+    /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled` or `unknown`.
     status: &'static str,
     /// The part of the order that it pays.
     amount_minor: i64,
@@ -260,7 +262,7 @@ async fn confirm<P: Permission>(
 ) -> Result<Response, Problem> {
     let policy = shop.policy();
     let payment_id = command.payment_id;
-    let confirmed = shop.once_or(
+    let confirmed = shop.once(
         key,
         StatusCode::OK,
         move |work| match payments::confirm_payment(work, &policy, &command)? {
@@ -323,18 +325,17 @@ impl FromBody for CancelPayment {
         description = "`payment_not_found`"), (status = 409,
         description = "`payment_already_processed`, `payment_over`")))]
 async fn cancel_payment(
-    shop: Shop<Payments>,
+    shop: Shop<MayCancel>,
     PathId(id): PathId<PaymentKind>,
     MayBeKeyed { key, command }: MayBeKeyed<CancelPayment>,
 ) -> Result<Response, Problem> {
     let CancelPayment(reason) = command;
-    shop.from_reserve()
-        .once(key, StatusCode::OK, move |work| {
-            Ok(PaymentView::from(payments::cancel_payment(
-                work,
-                id,
-                reason.as_ref(),
-            )?))
-        })
-        .await
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(PaymentView::from(payments::cancel_payment(
+            work,
+            id,
+            reason.as_ref(),
+        )?))
+    })
+    .await
 }

@@ -206,9 +206,10 @@ async fn record_sale(
     shop: Shop<Pos>,
     Keyed { key, command }: Keyed<RecordSale>,
 ) -> Result<Response, Problem> {
-    let policy = shop.selling_policy().await?;
+    let (policy, published) = (shop.policy(), shop.published_for_sale().await?);
     shop.once(key, StatusCode::CREATED, move |work| {
-        Ok(RecordedView::from(sales::record(work, &policy, &command)?))
+        let recorded = sales::record(work, &policy, &published, &command)?;
+        Ok(RecordedView::from(recorded))
     })
     .await
 }

@@ -168,8 +168,9 @@ async fn share(parts: &Parts, length_max: Option<u64>, app: &App) -> Share {
         return Share::unlimited();
     }
     let is_small = length_max.is_some_and(|length| length <= BODY_BYTES_FREE);
-    let has_key = !is_small && matches!(principal(parts, app).await, Ok(Some(_)));
-    app.body_memory.share(has_key)
+    let has_key =
+        !is_small && matches!(principal(parts, &app.stores, &app.ports).await, Ok(Some(_)));
+    app.limits.body_memory.share(has_key)
 }
 
 /// Collects the whole body, unless it exceeds `limit` or its share cannot grow. The rest of a

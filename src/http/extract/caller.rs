@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use crate::app::App;
+use crate::app::{Ports, Stores};
 use crate::http::problem::Problem;
 use crate::primitives::Class;
 use crate::tenancy::Principal;
@@ -28,10 +28,14 @@ pub(super) fn request_id(parts: &Parts) -> Option<String> {
 }
 
 /// Returns the principal of the request's key, if it has one.
-pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Principal>, Problem> {
+pub(super) async fn principal(
+    parts: &Parts,
+    stores: &Stores,
+    ports: &Ports,
+) -> Result<Option<Principal>, Problem> {
     match parts.extensions.get::<KnownPrincipal>() {
         Some(KnownPrincipal(principal)) => Ok(Some(principal.clone())),
-        None => principal_of(&parts.headers, app).await,
+        None => principal_of(&parts.headers, stores, ports).await,
     }
 }
 
@@ -43,7 +47,8 @@ pub(in crate::http) fn has_several_keys(headers: &HeaderMap) -> bool {
 /// Like [`principal`], but reads the header fields.
 pub(in crate::http) async fn principal_of(
     headers: &HeaderMap,
-    app: &App,
+    stores: &Stores,
+    ports: &Ports,
 ) -> Result<Option<Principal>, Problem> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
@@ -60,9 +65,11 @@ pub(in crate::http) async fn principal_of(
             "the Authorization header is invalid; send Authorization: Bearer KEY",
         ));
     };
-    match app.directory.principal(key.trim()).await? {
+    match stores.directory.principal(key.trim()).await? {
         Some(principal) => {
-            app.directory.record_use(principal.key_id, app.clock.now());
+            stores
+                .directory
+                .record_use(principal.key_id, ports.clock.now());
             Ok(Some(principal))
         }
         None => Err(Problem::new(

@@ -120,13 +120,48 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Class::Malformed, "idempotency_key_invalid", detail)
 }
 
+/// The result of a command under a key. Its type says what is stored for a repetition: a view is
+/// stored as the answer, and a [`KeyOutcome`] decides at run time.
+pub trait Replayable {
+    /// The body of the answer.
+    type View: Serialize;
+
+    /// Returns the decision about the key.
+    fn into_outcome(self) -> KeyOutcome<Self::View, Problem>;
+
+    /// Shows the resource of which a caller without an API key has stored only the id, for a
+    /// repetition.
+    ///
+    /// # Errors
+    /// The resource may be gone.
+    fn show(_: &TenantView, _: CartId) -> Result<Self::View, Problem> {
+        unreachable!("a key is bound to its path")
+    }
+}
+
+impl<T: Serialize> Replayable for T {
+    type View = T;
+
+    fn into_outcome(self) -> KeyOutcome<T, Problem> {
+        KeyOutcome::Keep(self)
+    }
+}
+
+impl<T: Serialize> Replayable for KeyOutcome<T, Problem> {
+    type View = T;
+
+    fn into_outcome(self) -> Self {
+        self
+    }
+}
+
 impl<P: Permission> Shop<P> {
     /// Runs a command once: its answer is stored in the transaction of its effects, and a
     /// repetition gets it byte for byte.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, or the problem that `f` returns; then nothing was written and the
-    /// key is not stored.
+    /// `idempotency_key_reused`, the problem of the outcome, or the problem that `f` returns; then
+    /// nothing was written and the key is not stored.
     pub async fn once<T, F>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -134,73 +169,12 @@ impl<P: Permission> Shop<P> {
         mut f: F,
     ) -> Result<Response, Problem>
     where
-        T: Serialize,
+        T: Replayable,
         F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
-    {
-        self.once_or(key, status, move |work| Ok(KeyOutcome::Keep(f(work)?)))
-            .await
-    }
-
-    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept but
-    /// whose key is not.
-    ///
-    /// # Errors
-    /// `idempotency_key_reused`, the problem that `f` returns, or the problem of its outcome.
-    pub async fn once_or<T, F>(
-        &self,
-        key: impl Into<Option<IdempotencyKey>>,
-        status: StatusCode,
-        f: F,
-    ) -> Result<Response, Problem>
-    where
-        T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
-    {
-        let show = |_: &TenantView, _| unreachable!("a key is bound to its path");
-        self.once_of(key, status, f, show).await
-    }
-
-    /// As [`once`](Self::once), for a command that returns a cart. Under the key of a caller
-    /// without an API key only the status and the cart's id are stored: a replay shows the cart as
-    /// it is then, by `show`.
-    ///
-    /// # Errors
-    /// `idempotency_key_reused`, the problem that `f` returns, or for a replay the problem of
-    /// `show`: the cart may be gone.
-    pub async fn once_cart<T, F, S>(
-        &self,
-        key: impl Into<Option<IdempotencyKey>>,
-        status: StatusCode,
-        mut f: F,
-        show: S,
-    ) -> Result<Response, Problem>
-    where
-        T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<(T, CartId), Problem> + Send + 'static,
-        S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
-    {
-        let kept = move |work: &mut TenantWork| {
-            let (view, cart_id) = f(work)?;
-            Ok(KeyOutcome::KeepCart(view, cart_id))
-        };
-        self.once_of(key, status, kept, show).await
-    }
-
-    async fn once_of<T, F, S>(
-        &self,
-        key: impl Into<Option<IdempotencyKey>>,
-        status: StatusCode,
-        mut f: F,
-        mut show: S,
-    ) -> Result<Response, Problem>
-    where
-        T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
-        S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
     {
         let check_room = self.room_check();
         let key = key.into();
-        let aging = match self.app().clock_watch.is_trusted() {
+        let aging = match self.app().stores.clock_watch.is_trusted() {
             true => KeyExpiry::Active,
             false => KeyExpiry::Suspended,
         };
@@ -208,7 +182,7 @@ impl<P: Permission> Shop<P> {
             // Checked only for new work: a replay needs no room.
             let mut run = |work: &mut TenantWork| {
                 check_room()?;
-                f(work).map(|outcome| to_stored(status, outcome))
+                f(work).map(|result| to_stored(status, result.into_outcome()))
             };
             let once = match &key {
                 Some(key) => idempotency::once(work, key, aging, run)?,
@@ -223,7 +197,7 @@ impl<P: Permission> Shop<P> {
                 Once::First(answer) => Ok((answer, false)),
                 Once::Replayed(answer) => Ok((answer, true)),
                 Once::ReplayedCart { status, cart_id } => {
-                    let body = body_of(&show(work, cart_id)?);
+                    let body = body_of(&T::show(work, cart_id)?);
                     Ok((StoredAnswer { status, body }, true))
                 }
                 Once::Forgotten(problem) => Err(problem),

@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<App>> for Landlord {
                 },
             });
         }
-        match principal(parts, app).await? {
+        match principal(parts, &app.stores, &app.ports).await? {
             Some(principal)
                 if principal.access.is_none() && principal.scopes.contains(Scope::Landlord) =>
             {

@@ -14,7 +14,7 @@ pub use body::{Body, FromBody, Object};
 pub(super) use caller::{KnownPrincipal, has_several_keys, principal_of};
 pub use caller::{Local, RequestId};
 pub(in crate::http) use keyed::key_of;
-pub use keyed::{Keyed, MayBeKeyed};
+pub use keyed::{Keyed, MayBeKeyed, Replayable};
 pub use landlord::Landlord;
 pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, WalkBeside, with_etag};
 pub use shop::{Permission, Shop, permission};

@@ -8,28 +8,23 @@ use super::shop::{Permission, Shop};
 use crate::http::problem::Problem;
 use crate::primitives::{Currency, Timestamp};
 use crate::storage::TenantView;
-use crate::tenant::Policy;
 use crate::tenant::currency::{self, Published, SoldIn};
 
 impl<P: Permission> Shop<P> {
     /// The current time, for a query that names none.
     pub fn now(&self) -> Timestamp {
-        self.app().clock.now()
+        self.app().ports.clock.now()
     }
 
-    /// Returns the selling policy: the configuration, plus published rates when the shop sells in
-    /// foreign currencies. A shop with only its own currency does no extra work.
-    pub async fn selling_policy(&self) -> Result<Arc<Policy>, Problem> {
+    /// Returns the published rates that a sale may need: none when the shop sells only in its own
+    /// currency.
+    pub async fn published_for_sale(&self) -> Result<Published, Problem> {
         let sold_in = self.sold_in().await?;
         if sold_in.others.is_empty() {
-            return Ok(self.app().policy.clone());
+            return Ok(Published::default());
         }
         let currencies = sold_in.others.iter().copied().chain([sold_in.base]);
-        let published = self.published(currencies).await?;
-        Ok(Arc::new(Policy {
-            published,
-            ..Policy::clone(&self.app().policy)
-        }))
+        self.published(currencies).await
     }
 
     /// Returns the published rates of some currencies.
@@ -39,20 +34,23 @@ impl<P: Permission> Shop<P> {
     ) -> Result<Published, Problem> {
         let mut series = BTreeMap::new();
         for currency in currencies {
-            series.insert(currency, self.app().published.series(currency).await?);
+            series.insert(
+                currency,
+                self.app().stores.published.series(currency).await?,
+            );
         }
         Ok(Published::new(series))
     }
 
     async fn sold_in(&self) -> Result<Arc<SoldIn>, Problem> {
         let load = |view: &TenantView| Ok(Arc::new(currency::sold_in(view)?));
-        let (cache, id) = (&self.app().sold_in, self.tenant_id());
+        let (cache, id) = (&self.app().stores.sold_in, self.tenant_id());
         cache.read(&self.db, id, load).await
     }
 
     /// Returns the cache invalidation to run when a change of the shop's currencies is on disk.
     pub fn forget_sold_in(&self) -> impl FnOnce() + Clone + Send + use<P> {
-        let (cache, id) = (self.app().sold_in.clone(), self.tenant_id());
+        let (cache, id) = (self.app().stores.sold_in.clone(), self.tenant_id());
         move || cache.invalidate(&id)
     }
 }

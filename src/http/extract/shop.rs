@@ -10,12 +10,12 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::caller::{Local, principal, request_id};
-use crate::app::App;
-use crate::config::Server;
+use crate::app::{App, Limits, Stores};
+use crate::config::{ByteSize, Server};
 use crate::http::client_address::{client_address, peer_address};
 use crate::http::limit;
 use crate::http::problem::Problem;
-use crate::http::wire::server::Peer;
+use crate::http::wire::peer::Peer;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Actor, Class, ClientHash, HostName, Origin, Slug};
 use crate::rate_limit::{Caller, LineKind};
@@ -31,44 +31,60 @@ pub trait Permission: Send + Sync + 'static {
     const SCOPES: &'static [Scope];
     /// Whether the storefront may call the route without a key.
     const PUBLIC: bool;
-    /// Whether the route only adds data, so that the tenant's share of the disk bounds it.
-    const GROWS: bool;
+    /// The disk space that writes of the route may use.
+    const SPACE: DiskUse;
+}
+
+/// The disk space that a write may use. Without a key, the tenant's share always bounds it, unless
+/// it may use the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskUse {
+    /// The tenant's share: for routes that only add data.
+    Share,
+    /// The disk without its reserve.
+    Disk,
+    /// The reserve too: for calls that must work when the disk is nearly full.
+    Reserve,
 }
 
 /// The permissions of routes, as types.
 pub mod permission {
-    use super::{Permission, Scope};
+    use super::{DiskUse, Permission, Scope};
 
     macro_rules! permissions {
         ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+], $public:literal,
-            $grows:literal;)*) => {$(
+            $space:ident;)*) => {$(
             $(#[$doc])*
             #[derive(Debug)]
             pub enum $name {}
             impl Permission for $name {
                 const SCOPES: &'static [Scope] = &[$(Scope::$scope),+];
                 const PUBLIC: bool = $public;
-                const GROWS: bool = $grows;
+                const SPACE: DiskUse = DiskUse::$space;
             }
         )*};
     }
 
     permissions! {
         /// Reading the catalog; open to the storefront, and to keys that sell.
-        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, false;
+        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, Disk;
         /// Changing the catalog and its taxes.
-        CatalogWrite = [CatalogWrite], false, true;
-        /// Carts and checkout; open to the storefront.
-        Checkout = [Checkout], true, true;
-        Orders = [Orders], false, false;
-        Payments = [Payments], false, false;
+        CatalogWrite = [CatalogWrite], false, Share;
+        /// Carts; open to the storefront.
+        Checkout = [Checkout], true, Share;
+        /// Checkout of a cart, which is a sale; open to the storefront.
+        PlaceOrder = [Checkout], true, Disk;
+        Orders = [Orders], false, Disk;
+        CancelOrder = [Orders], false, Reserve;
+        Payments = [Payments], false, Disk;
+        CancelPayment = [Payments], false, Reserve;
         /// Confirming a payment: for the shop's own systems, never the storefront.
-        ConfirmPayment = [Payments, Checkout], false, false;
-        Inventory = [Inventory], false, false;
-        Finance = [Finance], false, false;
-        Reports = [Reports], false, false;
-        Pos = [Pos], false, false;
-        Admin = [Admin], false, false;
+        ConfirmPayment = [Payments, Checkout], false, Disk;
+        Inventory = [Inventory], false, Disk;
+        Finance = [Finance], false, Disk;
+        Reports = [Reports], false, Disk;
+        Pos = [Pos], false, Disk;
+        Admin = [Admin], false, Disk;
     }
 }
 
@@ -79,26 +95,23 @@ pub struct Shop<P> {
     tenant_id: TenantId,
     origin: Origin,
     client: Option<ClientHash>,
-    from_reserve: bool,
-    is_bounded_by_share: bool,
     permission: PhantomData<fn() -> P>,
 }
 
 /// Refuses a write when the free disk space is below the reserve.
-pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
-    if !app.space.is_short() {
+pub(in crate::http) fn require_room(limits: &Limits, reserve: ByteSize) -> Result<(), Problem> {
+    if !limits.space.is_short() {
         return Ok(());
     }
     let detail = format!(
-        "the free disk space is below the reserve of {}; nothing was written; free some space and \
-        try again with the same key; reading and cancelling still work",
-        app.config.storage.disk_reserve
+        "the free disk space is below the reserve of {reserve}; nothing was written; free some \
+        space and try again with the same key; reading and cancelling still work"
     );
     Err(Problem::new(Class::StorageFull, "storage_full", detail))
 }
 
 impl<P: Permission> Shop<P> {
-    /// Returns the configured selling policy, without exchange rates: see `selling_policy`.
+    /// Returns the configured selling policy.
     pub fn policy(&self) -> Arc<Policy> {
         self.app.policy.clone()
     }
@@ -118,7 +131,7 @@ impl<P: Permission> Shop<P> {
             Actor::ApiKey(key) => Some(key),
             _ => None,
         };
-        if !self.app.log_lines.admits_key(kind, key) {
+        if !self.app.limits.log_lines.admits_key(kind, key) {
             return;
         }
         tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor,
@@ -139,22 +152,6 @@ impl<P: Permission> Shop<P> {
     /// Returns the client at an address, as this tenant's file stores it.
     pub fn client_at(&self, address: IpAddr) -> ClientHash {
         client_of(self.tenant_id, address)
-    }
-
-    /// Allows the write to use the disk reserve: for calls that must work when the disk is nearly
-    /// full.
-    #[must_use]
-    pub fn from_reserve(mut self) -> Self {
-        self.from_reserve = true;
-        self
-    }
-
-    /// Lifts the bound by the tenant's share of the disk, for a sale. Calls without a key stay
-    /// bounded.
-    #[must_use]
-    pub fn as_sale(mut self) -> Self {
-        self.is_bounded_by_share = false;
-        self
     }
 
     /// Runs a short read: a row, a page.
@@ -196,17 +193,20 @@ impl<P: Permission> Shop<P> {
 
     /// Returns a check that refuses when the disk has no room for this write.
     pub(super) fn room_check(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
-        let (app, id, from_reserve) = (self.app.clone(), self.tenant_id, self.from_reserve);
-        let growth = match self.is_storefront() {
-            true => Some(Growth::Storefront),
-            false => self.is_bounded_by_share.then_some(Growth::Keyed),
+        let (app, id) = (self.app.clone(), self.tenant_id);
+        let growth = match (self.is_storefront(), P::SPACE) {
+            (true, _) => Some(Growth::Storefront),
+            (false, DiskUse::Share) => Some(Growth::Keyed),
+            (false, DiskUse::Disk | DiskUse::Reserve) => None,
         };
         move || {
-            if from_reserve {
+            if P::SPACE == DiskUse::Reserve {
                 return Ok(());
             }
-            require_room(&app)?;
-            growth.map_or(Ok(()), |growth| Ok(app.shares.require(id, growth)?))
+            require_room(&app.limits, app.config.storage.disk_reserve)?;
+            growth.map_or(Ok(()), |growth| {
+                Ok(app.limits.shares.require(id, growth)?)
+            })
         }
     }
 
@@ -224,12 +224,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let principal = principal(parts, app).await?;
-        let access = resolve::<P>(parts, app, principal.as_ref()).await?;
+        let principal = principal(parts, &app.stores, &app.ports).await?;
+        let access = resolve::<P>(parts, &app.stores, &app.limits, principal.as_ref()).await?;
         tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
         let is_local = parts.extensions.get::<Local>().is_some();
         if principal.is_none() && !is_local && !parts.method.is_safe() {
-            limit::charge_tenant(app, access.id())?;
+            limit::charge_tenant(&app.limits, access.id())?;
         }
         require_active(access.status())?;
         if let Some(principal) = &principal
@@ -249,10 +249,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             None => Actor::Storefront,
         };
         let tenant_id = access.id();
-        let db = open(app, access).await.map_err(|problem| match actor {
-            Actor::Operator => problem,
-            _ => problem.without_operator_details(),
-        })?;
+        let db = open(&app.stores, access)
+            .await
+            .map_err(|problem| match actor {
+                Actor::Operator => problem,
+                _ => problem.without_operator_details(),
+            })?;
         let origin = Origin {
             actor,
             request_id: request_id(parts),
@@ -265,8 +267,6 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             tenant_id,
             origin,
             client,
-            from_reserve: false,
-            is_bounded_by_share: P::GROWS,
             permission: PhantomData,
         })
     }
@@ -313,13 +313,13 @@ fn require_active(status: TenantStatus) -> Result<(), Problem> {
 /// Opens a tenant's file: immediately when it is open already, otherwise on a blocking thread, of
 /// which each tenant uses one.
 pub(in crate::http) async fn open(
-    app: &Arc<App>,
+    stores: &Stores,
     access: TenantAccess,
 ) -> Result<Database<Tenant>, Problem> {
-    if let Some(db) = app.registry.get(&access) {
+    if let Some(db) = stores.registry.get(&access) {
         return Ok(db);
     }
-    let gate = app.registry.gate(access.id());
+    let gate = stores.registry.gate(access.id());
     let _waiting = gate
         .waiters
         .try_acquire()
@@ -329,10 +329,10 @@ pub(in crate::http) async fn open(
         .acquire()
         .await
         .expect("the gate is never closed");
-    if let Some(db) = app.registry.get(&access) {
+    if let Some(db) = stores.registry.get(&access) {
         return Ok(db);
     }
-    let registry = app.registry.clone();
+    let registry = stores.registry.clone();
     let opened = tokio::task::spawn_blocking(move || registry.open(&access)).await;
     Ok(opened.map_err(|_| {
         Problem::new(
@@ -347,11 +347,12 @@ pub(in crate::http) async fn open(
 /// a mismatch, which is logged as a security event.
 async fn resolve<P: Permission>(
     parts: &Parts,
-    app: &App,
+    stores: &Stores,
+    limits: &Limits,
     principal: Option<&Principal>,
 ) -> Result<TenantAccess, Problem> {
-    let of_host = of_host(parts, app).await?;
-    let of_header = of_header(parts, app).await?;
+    let of_host = of_host(parts, stores).await?;
+    let of_header = of_header(parts, stores).await?;
     let named = [&of_host, &of_header];
     let of_key = match principal {
         Some(principal) => Some(principal.access.as_ref().ok_or_else(landlord_key_refused)?),
@@ -373,7 +374,7 @@ async fn resolve<P: Permission>(
             Some(_) => LineKind::TenantMismatch,
             None => LineKind::KeylessMismatch,
         };
-        if app.log_lines.admits_key(kind, key) {
+        if limits.log_lines.admits_key(kind, key) {
             tracing::warn!(target: "security", tenant_id = %chosen.id(),
                 named_tenant_id = %other.id(), path, "tenant mismatch");
         }
@@ -412,7 +413,7 @@ fn landlord_key_refused() -> Problem {
     )
 }
 
-async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+async fn of_host(parts: &Parts, stores: &Stores) -> Result<Option<TenantAccess>, Problem> {
     // The host of an absolute target has precedence over the header (RFC 9112 §3.2.2).
     let target = parts
         .extensions
@@ -424,7 +425,7 @@ async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Probl
         .or_else(|| parts.headers.get(HOST)?.to_str().ok())
         .map(without_port);
     match host.map(HostName::parse) {
-        Some(Ok(host)) => Ok(app.directory.tenant_of_host(&host).await?),
+        Some(Ok(host)) => Ok(stores.directory.tenant_of_host(&host).await?),
         _ => Ok(None),
     }
 }
@@ -438,12 +439,12 @@ fn without_port(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+async fn of_header(parts: &Parts, stores: &Stores) -> Result<Option<TenantAccess>, Problem> {
     let Some(value) = parts.headers.get("x-tillbox-tenant") else {
         return Ok(None);
     };
     let found = match value.to_str().ok().map(Slug::parse) {
-        Some(Ok(slug)) => app.directory.tenant_of_slug(&slug).await?,
+        Some(Ok(slug)) => stores.directory.tenant_of_slug(&slug).await?,
         _ => None,
     };
     let not_found = || {

@@ -14,8 +14,8 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::date::Dates;
-use crate::http::layers::{REQUEST_ID, fresh_request_id};
 use crate::http::problem::{MEDIA_TYPE, Problem};
+use crate::http::request_id::{REQUEST_ID, fresh_request_id};
 use crate::primitives::Entropy;
 
 /// The refusal of a head, where the guard knows the reason better than hyper.

@@ -7,5 +7,6 @@ pub(in crate::http) mod connection_limits;
 pub(in crate::http) mod date;
 pub(in crate::http) mod deadlines;
 pub(in crate::http) mod head_guard;
+pub mod peer;
 pub mod server;
 pub(in crate::http) mod unread_body;

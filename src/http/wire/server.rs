@@ -9,10 +9,11 @@ use super::connection_limits::{ConnectionLimits, ConnectionPermit};
 use super::date::Dates;
 use super::deadlines::WriteDeadline;
 use super::head_guard::{HeadGuard, Requests};
+use super::peer::Peer;
 use crate::app::Ports;
-use crate::http::layers::fresh_request_id;
 use crate::http::metrics::InFlight;
 use crate::http::problem::Problem;
+use crate::http::request_id::fresh_request_id;
 use crate::primitives::{Class, Entropy};
 use axum::Router;
 use axum::body::HttpBody as _;
@@ -25,7 +26,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,10 +84,6 @@ impl Default for ServerSettings {
         }
     }
 }
-
-/// Extension of every request: the other end of the connection; `None` on a Unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub Option<SocketAddr>);
 
 /// A source of connections.
 pub trait Listener: Send {
@@ -164,7 +160,7 @@ pub async fn serve<L: Listener>(
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
                 let watcher = graceful.watcher();
                 match permits.admit(peer) {
-                    Err(refusal) if !is_local(peer) => {
+                    Err(refusal) if !peer.is_local() => {
                         connections.spawn(shared.clone().refuse(io, peer, slot, refusal));
                     }
                     permit => {
@@ -281,12 +277,6 @@ impl ConnectionPermits {
             .map_err(|_| BUSY)?;
         Ok((of_all, of_address))
     }
-}
-
-/// Whether a peer is on this machine: a proxy, a probe, or the operator on the admin socket.
-fn is_local(peer: Peer) -> bool {
-    peer.0
-        .is_none_or(|address| address.ip().to_canonical().is_loopback())
 }
 
 /// The permits of a served connection. `None` for a reserved one, which answers one [`is_health`]

@@ -3,28 +3,13 @@
 //! There is one layer for all sinks, because a line is then formatted once, and because layers of
 //! the same kind would overwrite each other's span fields.
 
-use super::SECURITY;
-use super::line::{Fields, Line};
+use super::line::{Fields, Line, SECURITY, Shape};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
-
-/// The format of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Json,
-    Console {
-        ansi: bool,
-    },
-    /// For the journal, which adds its own timestamp: with a priority prefix and without colours.
-    Journal {
-        /// A flat JSON object, or else a line for a person.
-        json: bool,
-    },
-}
 
 /// A destination of log lines.
 #[derive(Debug)]

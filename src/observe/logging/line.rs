@@ -3,7 +3,6 @@
 //! A value from a client must not be able to end the line or to control the terminal: JSON escapes
 //! control characters itself, the console format does it here.
 
-use super::layer::Shape;
 use crate::primitives::chain;
 use crate::primitives::limits::{LOG_ERROR_BYTES_MAX, LOG_TEXT_BYTES_MAX};
 use jiff::Timestamp;
@@ -31,6 +30,23 @@ const PROGRAM_FIELDS: [&str; 10] = [
 
 /// The keys of every line. A field with such a name gets a trailing `_`.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
+
+/// The target of events that also go to the security file.
+pub const SECURITY: &str = "security";
+
+/// The format of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Json,
+    Console {
+        ansi: bool,
+    },
+    /// For the journal, which adds its own timestamp: with a priority prefix and without colours.
+    Journal {
+        /// A flat JSON object, or else a line for a person.
+        json: bool,
+    },
+}
 
 /// The fields of a span or an event, in the order in which they were recorded.
 #[derive(Debug, Default)]

@@ -15,8 +15,7 @@ use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::layer::Shape;
-use super::line::{Fields, Line};
+use super::line::{Fields, Line, Shape};
 use crate::primitives::sync;
 
 /// The target of the line that reports missing lines.

@@ -10,7 +10,8 @@ mod line;
 mod lossy_writer;
 mod panics;
 
-pub use layer::{Shape, Sink};
+pub use layer::Sink;
+pub use line::{SECURITY, Shape};
 pub use panics::log_panics;
 
 use daily_file::DailyFile;
@@ -27,9 +28,6 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, reload};
-
-/// The target of events that also go to the security file.
-pub const SECURITY: &str = "security";
 
 /// The prefix of the file with all lines.
 const ALL: &str = "tillbox";

@@ -45,9 +45,9 @@ pub(super) fn count_of_client(view: &TenantView, client: ClientHash) -> Result<i
 pub(super) fn require(view: &TenantView, id: CartId) -> Result<CartHead, CartRefused> {
     let head = view.find(&HEAD, params![id], |row| {
         Ok(CartHead {
-            id: row.get(0)?,
-            currency: row.get(1)?,
-            status: row.get(2)?,
+            id: row.get("id")?,
+            currency: row.get("currency")?,
+            status: row.get("status")?,
         })
     });
     head?.ok_or(CartRefused::CartNotFound)
@@ -64,12 +64,12 @@ pub(super) fn require_open(view: &TenantView, id: CartId) -> Result<CartHead, Ca
 
 fn line(row: &Row<'_>) -> rusqlite::Result<CartLine> {
     Ok(CartLine {
-        id: row.get(0)?,
-        product_id: row.get(1)?,
-        sku: row.get(2)?,
-        name: row.get(3)?,
-        quantity: row.get(4)?,
-        unit_price: money(row, 5, row.get(6)?)?,
+        id: row.get("id")?,
+        product_id: row.get("product_id")?,
+        sku: row.get("sku")?,
+        name: row.get("name")?,
+        quantity: row.get("quantity")?,
+        unit_price: money(row, "price_minor", row.get("currency")?)?,
     })
 }
 

@@ -1,14 +1,14 @@
 //! SQL and row mapping of the catalog.
 
 use super::model::{CatalogRefused, Category, Product, Selection};
-use crate::platform::page::{Page, PageRequest};
+use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{Barcode, Name, Sku};
 use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
 };
 
-/// Columns that [`product`] reads, in this order.
+/// Columns that [`product`] reads.
 macro_rules! columns {
     () => {
         "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \
@@ -46,16 +46,16 @@ statements! {
 
 fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
     Ok(Product {
-        id: row.get(0)?,
-        sku: row.get(1)?,
-        barcode: row.get(2)?,
-        name: row.get(3)?,
-        price: money(row, 4, row.get(5)?)?,
-        tax_class: row.get(6)?,
-        track_stock: row.get(7)?,
-        category_id: row.get(8)?,
-        active: row.get(9)?,
-        version: row.get(10)?,
+        id: row.get("id")?,
+        sku: row.get("sku")?,
+        barcode: row.get("barcode")?,
+        name: row.get("name")?,
+        price: money(row, "price_minor", row.get("currency")?)?,
+        tax_class: row.get("tax_class")?,
+        track_stock: row.get("track_stock")?,
+        category_id: row.get("category_id")?,
+        active: row.get("active")?,
+        version: row.get("version")?,
     })
 }
 
@@ -101,7 +101,7 @@ pub(super) fn page(
     page: PageRequest,
     of: Selection,
 ) -> Result<Page<Product>, StorageError> {
-    let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
+    let map = with_seq(product);
     let (before, fetch) = (page.before, page.fetch());
     let rows = match (of.category, of.active) {
         (None, None) => view.all(&PAGE, params![before, fetch], map)?,
@@ -158,16 +158,12 @@ pub(super) fn categories(
     view: &TenantView,
     page: PageRequest,
 ) -> Result<Page<Category>, StorageError> {
-    let rows = view.all(&CATEGORIES, params![page.before, page.fetch()], |row| {
-        Ok((
-            row.get(2)?,
-            Category {
-                id: row.get(0)?,
-                name: row.get(1)?,
-            },
-        ))
-    })?;
-    Ok(Page::cut(rows, page))
+    page.read(view, &CATEGORIES, |row| {
+        Ok(Category {
+            id: row.get("id")?,
+            name: row.get("name")?,
+        })
+    })
 }
 
 pub(super) fn insert_category(

@@ -5,14 +5,14 @@ use serde_json::json;
 use super::model::{AddRate, CurrencyRefused, HoldingRate, Published, RateOrigin, RateSource};
 use super::settings::{require_sold_in, settings};
 use crate::platform::audit;
-use crate::platform::page::{Page, PageRequest};
+use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{ExchangeRateId, ExchangeRateKind};
 use crate::primitives::{
     Currency, Day, ExchangeRate, Money, MoneyError, Quotation, Rounding, Timestamp,
 };
 use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements};
 
-/// Columns that [`rate_row`] reads, in this order.
+/// Columns that [`rate_row`] reads.
 macro_rules! rate_columns {
     () => {
         "id, base, quote, numerator, denominator, source, effective_at"
@@ -28,7 +28,7 @@ statements! {
     MANUAL_AT = concat!("SELECT ", rate_columns!(), ", seq FROM exchange_rate WHERE source = \
         'manual' AND base = ?1 AND quote = ?2 AND effective_at <= ?3
                  ORDER BY effective_at DESC, seq DESC LIMIT 1");
-    DOCUMENTS = "SELECT lower(hex(f.id)), f.currency, f.total_minor, f.base_currency, \
+    DOCUMENTS = "SELECT lower(hex(f.id)) AS document, f.currency, f.total_minor, f.base_currency, \
         f.base_total_minor, r.base, r.quote, r.numerator, r.denominator
                  FROM financial_order f JOIN exchange_rate r ON r.id = f.exchange_rate_id ORDER BY \
                  f.seq";
@@ -38,15 +38,15 @@ statements! {
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<HoldingRate> {
     Ok(HoldingRate {
-        id: Some(row.get(0)?),
+        id: Some(row.get("id")?),
         quotation: Quotation {
-            base: row.get(1)?,
-            quote: row.get(2)?,
-            numerator: row.get(3)?,
-            denominator: row.get(4)?,
+            base: row.get("base")?,
+            quote: row.get("quote")?,
+            numerator: row.get("numerator")?,
+            denominator: row.get("denominator")?,
         },
-        source: row.get(5)?,
-        effective_at: row.get(6)?,
+        source: row.get("source")?,
+        effective_at: row.get("effective_at")?,
     })
 }
 
@@ -104,10 +104,7 @@ fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, St
 /// Lists a page of the rates in this file, the last inserted first: manual rates, and published
 /// rates that a document used.
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRate>, StorageError> {
-    let rates = view.all(&RATES, params![page.before, page.fetch()], |row| {
-        Ok((row.get(7)?, rate_row(row)?))
-    })?;
-    Ok(Page::cut(rates, page))
+    page.read(view, &RATES, rate_row)
 }
 
 /// The rate that is valid at an instant.
@@ -147,9 +144,7 @@ fn manual_at(
     at: Timestamp,
 ) -> Result<Option<HoldingRate>, StorageError> {
     let last = |base: Currency, quote: Currency| {
-        view.find(&MANUAL_AT, params![base, quote, at], |row| {
-            Ok((row.get::<_, i64>(7)?, rate_row(row)?))
-        })
+        view.find(&MANUAL_AT, params![base, quote, at], with_seq(rate_row))
     };
     let turned = last(quote, base)?.map(|(seq, rate)| {
         let quotation = rate.quotation.inverse();
@@ -254,13 +249,14 @@ pub fn convert_by(
 /// Documents whose totals in the shop's own currency do not follow from the rates they refer to.
 pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let found = view.all(&DOCUMENTS, [], |row| {
-        let (document, currency): (String, Currency) = (row.get(0)?, row.get(1)?);
-        let (total, own) = (money(row, 2, currency)?, money(row, 4, row.get(3)?)?);
+        let (document, currency): (String, Currency) = (row.get("document")?, row.get("currency")?);
+        let total = money(row, "total_minor", currency)?;
+        let own = money(row, "base_total_minor", row.get("base_currency")?)?;
         let stored = Quotation {
-            base: row.get(5)?,
-            quote: row.get(6)?,
-            numerator: row.get(7)?,
-            denominator: row.get(8)?,
+            base: row.get("base")?,
+            quote: row.get("quote")?,
+            numerator: row.get("numerator")?,
+            denominator: row.get("denominator")?,
         };
         let by = if stored.base == currency {
             stored

@@ -24,26 +24,25 @@ statements! {
     ENABLE = "UPDATE currency SET enabled = ?2, updated_at = ?3 WHERE code = ?1";
     IS_ENABLED = "SELECT enabled FROM currency WHERE code = ?1";
     ENABLED = "SELECT code FROM currency WHERE enabled = 1 ORDER BY seq";
-    CURRENCIES = "SELECT c.code, c.enabled, c.code = s.currency, c.seq FROM currency c JOIN shop s \
-        ON s.singleton = 1 WHERE c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2";
+    CURRENCIES = "SELECT c.code, c.enabled, c.code = s.currency AS is_base, c.seq FROM currency c \
+        JOIN shop s ON s.singleton = 1 WHERE c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2";
 }
 
 fn settings_row(row: &Row<'_>) -> rusqlite::Result<CurrencySettings> {
     Ok(CurrencySettings {
-        base: row.get(0)?,
-        rate_source: row.get(1)?,
-        rate_max_age_days: row.get(2)?,
-        version: row.get(3)?,
+        base: row.get("currency")?,
+        rate_source: row.get("rate_source")?,
+        rate_max_age_days: row.get("rate_max_age_days")?,
+        version: row.get("version")?,
     })
 }
 
-fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
-    let currency = CurrencyRow {
-        currency: row.get::<_, Currency>(0)?,
-        enabled: row.get(1)?,
-        is_base: row.get(2)?,
-    };
-    Ok((row.get(3)?, currency))
+fn currency_row(row: &Row<'_>) -> rusqlite::Result<CurrencyRow> {
+    Ok(CurrencyRow {
+        currency: row.get("code")?,
+        enabled: row.get("enabled")?,
+        is_base: row.get("is_base")?,
+    })
 }
 
 /// Inserts the first rows of a new shop: its own currency and the default settings.
@@ -107,14 +106,7 @@ pub fn list_currencies(
     view: &TenantView,
     page: PageRequest,
 ) -> Result<Page<CurrencyRow>, StorageError> {
-    Ok(Page::cut(
-        view.all(
-            &CURRENCIES,
-            params![page.before, page.fetch()],
-            currency_row,
-        )?,
-        page,
-    ))
+    page.read(view, &CURRENCIES, currency_row)
 }
 
 /// Enables or disables a currency; without a difference nothing is written.

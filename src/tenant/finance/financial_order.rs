@@ -19,12 +19,10 @@ text_enum! {
         Pending = "pending",
         /// The payment has arrived.
         Paid = "paid",
-        /// The payment was refunded.
-        Refunded = "refunded",
     }
 }
 
-/// Columns that [`financial_order`] reads, in this order.
+/// Columns that [`financial_order`] reads.
 macro_rules! columns {
     () => {
         "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, \
@@ -79,29 +77,29 @@ pub struct InOwn {
 }
 
 fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
-    let currency: Currency = row.get(3)?;
+    let currency: Currency = row.get("currency")?;
     Ok(FinancialOrder {
-        id: row.get(0)?,
-        order_id: row.get(1)?,
-        status: row.get(2)?,
-        subtotal: money(row, 4, currency)?,
-        discount: money(row, 5, currency)?,
-        tax: money(row, 6, currency)?,
-        total: money(row, 7, currency)?,
-        snapshot: row.get(8)?,
-        snapshot_hash: row.get(9)?,
-        locked_at: row.get(10)?,
-        paid_at: row.get(11)?,
-        created_at: row.get(12)?,
+        id: row.get("id")?,
+        order_id: row.get("order_id")?,
+        status: row.get("status")?,
+        subtotal: money(row, "subtotal_minor", currency)?,
+        discount: money(row, "discount_minor", currency)?,
+        tax: money(row, "tax_minor", currency)?,
+        total: money(row, "total_minor", currency)?,
+        snapshot: row.get("snapshot")?,
+        snapshot_hash: row.get("snapshot_hash")?,
+        locked_at: row.get("locked_at")?,
+        paid_at: row.get("paid_at")?,
+        created_at: row.get("created_at")?,
         in_own: in_own(row)?,
     })
 }
 
 fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
-    let Some(exchange_rate_id) = row.get(13)? else {
+    let Some(exchange_rate_id) = row.get("exchange_rate_id")? else {
         return Ok(None);
     };
-    let total = money(row, 15, row.get(14)?)?;
+    let total = money(row, "base_total_minor", row.get("base_currency")?)?;
     Ok(Some(InOwn {
         exchange_rate_id,
         total,
@@ -183,10 +181,5 @@ pub fn list_financial_orders(
         let found = view.find(&OF_ORDER, params![order], financial_order)?;
         return Ok(Page::whole(found.into_iter().collect()));
     }
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(16)?, financial_order(row)?))
-        })?,
-        page,
-    ))
+    page.read(view, &PAGE, financial_order)
 }

@@ -72,18 +72,14 @@ pub fn list_transactions(
     page: PageRequest,
 ) -> Result<Page<FinancialTransaction>, StorageError> {
     let map = |row: &Row<'_>| {
-        let transaction = FinancialTransaction {
-            id: row.get(0)?,
-            financial_order_id: row.get(1)?,
-            kind: row.get(2)?,
-            status: row.get(3)?,
-            amount: money(row, 4, row.get(5)?)?,
-            completed_at: row.get(6)?,
-        };
-        Ok((row.get(7)?, transaction))
+        Ok(FinancialTransaction {
+            id: row.get("id")?,
+            financial_order_id: row.get("financial_order_id")?,
+            kind: row.get("kind")?,
+            status: row.get("status")?,
+            amount: money(row, "amount_minor", row.get("currency")?)?,
+            completed_at: row.get("completed_at")?,
+        })
     };
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], map)?,
-        page,
-    ))
+    page.read(view, &PAGE, map)
 }

@@ -5,7 +5,7 @@
 //! statement.
 
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
-use crate::platform::page::{Page, PageRequest};
+use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
 use crate::primitives::{ClientHash, OnHand, Timestamp};
@@ -13,7 +13,7 @@ use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
 };
 
-/// Columns that [`movement`] reads, in this order.
+/// Columns that [`movement`] reads.
 macro_rules! movement_columns {
     () => {
         "id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at"
@@ -21,7 +21,8 @@ macro_rules! movement_columns {
 }
 
 statements! {
-    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
+    STOCK = "SELECT product.id AS product_id, coalesce(stock.on_hand, 0) AS on_hand, \
+             coalesce(stock.reserved, 0) AS reserved FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
@@ -48,7 +49,8 @@ statements! {
     RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND \
         status = ?2";
     // Products that count stock and have neither a hold nor a movement of this order.
-    FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity) FROM (
+    FROM_SHELF = "SELECT product.id AS product_id, product.sku, coalesce(r.quantity, \
+                  line.quantity) AS quantity FROM (
                     SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line \
                     WHERE order_id = ?1 GROUP BY product_id
                   ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation \
@@ -83,9 +85,9 @@ pub(super) fn stock(
 ) -> Result<Option<Stock>, StorageError> {
     view.find(&STOCK, params![product_id], |row| {
         Ok(Stock {
-            product_id: row.get(0)?,
-            on_hand: row.get(1)?,
-            reserved: row.get(2)?,
+            product_id: row.get("product_id")?,
+            on_hand: row.get("on_hand")?,
+            reserved: row.get("reserved")?,
         })
     })
 }
@@ -93,7 +95,7 @@ pub(super) fn stock(
 /// Quantity on hand and quantity reserved; zeros before the first movement.
 fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), StorageError> {
     let counted = view.find(&COUNTED, params![product_id], |row| {
-        Ok((row.get(0)?, row.get(1)?))
+        Ok((row.get("on_hand")?, row.get("reserved")?))
     })?;
     Ok(counted.unwrap_or((0, 0)))
 }
@@ -222,18 +224,17 @@ pub(super) fn insert_sale(
     insert_movement(work, &movement)
 }
 
-fn movement(row: &Row<'_>) -> rusqlite::Result<(i64, Movement)> {
-    let movement = Movement {
-        id: row.get(0)?,
-        product_id: row.get(1)?,
-        kind: row.get(2)?,
-        quantity_delta: row.get(3)?,
-        on_hand_after: row.get(4)?,
-        order_id: row.get(5)?,
-        reason: row.get(6)?,
-        at: row.get(7)?,
-    };
-    Ok((row.get(8)?, movement))
+fn movement(row: &Row<'_>) -> rusqlite::Result<Movement> {
+    Ok(Movement {
+        id: row.get("id")?,
+        product_id: row.get("product_id")?,
+        kind: row.get("kind")?,
+        quantity_delta: row.get("quantity_delta")?,
+        on_hand_after: row.get("on_hand_after")?,
+        order_id: row.get("order_id")?,
+        reason: row.get("reason")?,
+        at: row.get("at")?,
+    })
 }
 
 pub(super) fn movements(
@@ -242,11 +243,15 @@ pub(super) fn movements(
     product_id: Option<ProductId>,
 ) -> Result<Page<Movement>, StorageError> {
     let rows = match product_id {
-        None => view.all(&MOVEMENTS, params![page.before, page.fetch()], movement)?,
+        None => view.all(
+            &MOVEMENTS,
+            params![page.before, page.fetch()],
+            with_seq(movement),
+        )?,
         Some(product_id) => view.all(
             &MOVEMENTS_OF_PRODUCT,
             params![page.before, page.fetch(), product_id],
-            movement,
+            with_seq(movement),
         )?,
     };
     Ok(Page::cut(rows, page))
@@ -286,9 +291,9 @@ pub(super) fn stock_requests(
 ) -> Result<Vec<StockRequest>, StorageError> {
     view.all(&FROM_SHELF, params![order_id], |row| {
         Ok(StockRequest {
-            product_id: row.get(0)?,
-            sku: row.get(1)?,
-            quantity: row.get(2)?,
+            product_id: row.get("product_id")?,
+            sku: row.get("sku")?,
+            quantity: row.get("quantity")?,
         })
     })
 }
@@ -345,7 +350,7 @@ pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, Sto
 }
 
 fn product_and_quantity(row: &Row<'_>) -> rusqlite::Result<(ProductId, i64)> {
-    Ok((row.get(0)?, row.get(1)?))
+    Ok((row.get("product_id")?, row.get("quantity")?))
 }
 
 fn give_back(work: &mut TenantWork, freed: &[(ProductId, i64)]) -> Result<usize, StorageError> {

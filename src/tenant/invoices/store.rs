@@ -17,7 +17,7 @@ text_enum! {
     }
 }
 
-/// Columns that [`invoice`] reads, in this order.
+/// Columns that [`invoice`] reads.
 macro_rules! columns {
     () => {
         "id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, \
@@ -60,19 +60,19 @@ pub struct Invoice {
 }
 
 fn invoice(row: &Row<'_>) -> rusqlite::Result<Invoice> {
-    let currency: Currency = row.get(5)?;
+    let currency: Currency = row.get("currency")?;
     Ok(Invoice {
-        id: row.get(0)?,
-        order_id: row.get(1)?,
-        financial_order_id: row.get(2)?,
-        status: row.get(3)?,
-        number: row.get(4)?,
-        tax: money(row, 6, currency)?,
-        total: money(row, 7, currency)?,
-        balance: money(row, 8, currency)?,
-        snapshot: row.get(9)?,
-        snapshot_hash: row.get(10)?,
-        issued_at: row.get(11)?,
+        id: row.get("id")?,
+        order_id: row.get("order_id")?,
+        financial_order_id: row.get("financial_order_id")?,
+        status: row.get("status")?,
+        number: row.get("number")?,
+        tax: money(row, "tax_minor", currency)?,
+        total: money(row, "total_minor", currency)?,
+        balance: money(row, "balance_minor", currency)?,
+        snapshot: row.get("snapshot")?,
+        snapshot_hash: row.get("snapshot_hash")?,
+        issued_at: row.get("issued_at")?,
     })
 }
 
@@ -123,10 +123,5 @@ pub fn list_invoices(
             find_invoice_of_order(view, order)?.into_iter().collect(),
         ));
     }
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(12)?, invoice(row)?))
-        })?,
-        page,
-    ))
+    page.read(view, &PAGE, invoice)
 }

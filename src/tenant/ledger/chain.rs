@@ -157,23 +157,18 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
 
 /// The end of the chain: sequence number and hash of the last entry; 0 when nothing is booked.
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
-    let last = view.find(&LAST, [], |row| {
-        Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?))
-    })?;
-    Ok(last.map_or((0, Digest::none()), |(seq, hash)| {
-        (seq, hash.unwrap_or(Digest::none()))
-    }))
+    let last = view.find(&LAST, [], |row| Ok((row.get("seq")?, row.get("hash")?)))?;
+    Ok(last.unwrap_or((0, Digest::none())))
 }
 
 /// The hash of the entry with a sequence number, if there is one.
 pub fn hash_at(view: &TenantView, seq: i64) -> Result<Option<Digest>, StorageError> {
-    let found = view.find(&LINK, params![seq], |row| row.get::<_, Option<Digest>>(0))?;
-    Ok(found.map(|hash| hash.unwrap_or(Digest::none())))
+    view.find(&LINK, params![seq], |row| row.get(0))
 }
 
 struct Stored {
     seq: i64,
-    hash: Option<Digest>,
+    hash: Digest,
     id: EntryId,
     kind: String,
     subject_id: [u8; 16],
@@ -183,9 +178,9 @@ struct Stored {
 }
 
 /// Walks the chain from its beginning and returns the sequence numbers of the entries that do not
-/// match. Entries that are older than the chain are skipped.
+/// match.
 pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
-    let (mut broken, mut prev, mut after) = (Vec::new(), None, 0);
+    let (mut broken, mut prev, mut after) = (Vec::new(), Digest::none(), 0);
     loop {
         let stored = view.all(&LINKS, params![after, AT_ONCE], stored)?;
         let Some(last) = stored.last() else {
@@ -193,30 +188,24 @@ pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
         };
         after = last.seq;
         for entry in stored {
-            let expected = match entry.hash {
-                // Before the chain began there is nothing to compare an entry with.
-                None if prev.is_none() => continue,
-                None => None,
-                Some(_) => expected(view, &prev.unwrap_or(Digest::none()), &entry)?,
-            };
-            if entry.hash.is_none() || entry.hash != expected {
+            if expected(view, &prev, &entry)? != Some(entry.hash) {
                 broken.push(entry.seq);
             }
-            prev = entry.hash.or(prev);
+            prev = entry.hash;
         }
     }
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
-        seq: row.get(0)?,
-        hash: row.get(1)?,
-        id: row.get(2)?,
-        kind: row.get(3)?,
-        subject_id: row.get(4)?,
-        description: row.get(5)?,
-        booked_at: row.get(6)?,
-        created_at: row.get(7)?,
+        seq: row.get("seq")?,
+        hash: row.get("hash")?,
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        subject_id: row.get("subject_id")?,
+        description: row.get("description")?,
+        booked_at: row.get("booked_at")?,
+        created_at: row.get("created_at")?,
     })
 }
 
@@ -231,10 +220,10 @@ fn expected(
     };
     let map = |row: &Row<'_>| {
         Ok(Transfer {
-            debit: row.get(0)?,
-            credit: row.get(1)?,
-            currency: row.get(2)?,
-            amount_minor: row.get(3)?,
+            debit: row.get("debit_code")?,
+            credit: row.get("credit_code")?,
+            currency: row.get("currency")?,
+            amount_minor: row.get("amount_minor")?,
         })
     };
     let transfers = view.all(&TRANSFERS_OF, params![entry.seq], map)?;
@@ -273,12 +262,7 @@ fn documents(view: &TenantView, entry: &Stored) -> Result<Option<Digest>, Storag
     );
     let credit = finance::find_credit(view, of.id)?;
     let mut paid = payments::list_payments_of_order(view, of.order_id)?;
-    paid.retain(|payment| {
-        matches!(
-            payment.status,
-            PaymentStatus::Succeeded | PaymentStatus::Refunded
-        )
-    });
+    paid.retain(|payment| payment.status == PaymentStatus::Succeeded);
     let (Some(order), Some(invoice), Some(credit)) = (order, invoice, credit) else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 //! differ from them.
 
 use super::store::AccountCode;
-use crate::platform::page::{Page, PageRequest};
+use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::EntryId;
 use crate::primitives::{Currency, Timestamp};
 use crate::storage::{Row, StorageError, TenantView, params, statements};
@@ -19,13 +19,13 @@ statements! {
                   UNION ALL
                   SELECT t.credit_code, t.currency, 0, t.amount_minor FROM ledger_transfer t JOIN \
                   ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1)
-                SELECT a.code, a.name, a.currency, coalesce(sum(side.debit_minor), 0), \
-                coalesce(sum(side.credit_minor), 0)
+                SELECT a.code, a.name, a.currency, coalesce(sum(side.debit_minor), 0) AS \
+                debit_minor, coalesce(sum(side.credit_minor), 0) AS credit_minor
                 FROM ledger_account a LEFT JOIN side ON side.code = a.code AND side.currency = \
                 a.currency
                 GROUP BY a.currency, a.code ORDER BY a.currency, a.code";
     SUM_ACCOUNT = "SELECT t.currency, sum(CASE WHEN t.credit_code = ?1 THEN t.amount_minor ELSE \
-        -t.amount_minor END), count(DISTINCT t.entry_seq)
+        -t.amount_minor END) AS net_credit_minor, count(DISTINCT t.entry_seq) AS entries
                    FROM ledger_entry e JOIN ledger_transfer t ON t.entry_seq = e.seq
                    WHERE e.booked_at >= ?2 AND e.booked_at < ?3 AND (t.credit_code = ?1 OR \
                    t.debit_code = ?1) GROUP BY t.currency ORDER BY t.currency";
@@ -112,10 +112,10 @@ impl TrialBalance {
 pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(Account {
-            code: row.get(0)?,
-            currency: row.get(1)?,
-            name: row.get(2)?,
-            kind: row.get(3)?,
+            code: row.get("code")?,
+            currency: row.get("currency")?,
+            name: row.get("name")?,
+            kind: row.get("kind")?,
         })
     };
     view.all(&ACCOUNTS, [], map)
@@ -123,26 +123,25 @@ pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
 
 /// Lists a page of entries with their transfers, the newest first: two statements for any page.
 pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>, StorageError> {
-    let map = |row: &Row<'_>| {
-        let entry = Entry {
-            id: row.get(1)?,
-            kind: row.get(2)?,
-            description: row.get(3)?,
-            booked_at: row.get(4)?,
+    let map = with_seq(|row| {
+        Ok(Entry {
+            id: row.get("id")?,
+            kind: row.get("kind")?,
+            description: row.get("description")?,
+            booked_at: row.get("booked_at")?,
             transfers: Vec::new(),
-        };
-        Ok((row.get::<_, i64>(0)?, entry))
-    };
+        })
+    });
     let mut entries = view.all(&ENTRIES, params![page.before, page.fetch()], map)?;
     if let (Some((last, _)), Some((first, _))) = (entries.last(), entries.first()) {
         let map = |row: &Row<'_>| {
             let transfer = Transfer {
-                debit: row.get(1)?,
-                credit: row.get(2)?,
-                currency: row.get(3)?,
-                amount_minor: row.get(4)?,
+                debit: row.get("debit_code")?,
+                credit: row.get("credit_code")?,
+                currency: row.get("currency")?,
+                amount_minor: row.get("amount_minor")?,
             };
-            Ok((row.get::<_, i64>(0)?, transfer))
+            Ok((row.get::<_, i64>("entry_seq")?, transfer))
         };
         for (seq, transfer) in view.all(&TRANSFERS, params![last, first], map)? {
             let at = entries
@@ -158,11 +157,11 @@ pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>,
 pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(AccountBalance {
-            code: row.get(0)?,
-            name: row.get(1)?,
-            currency: row.get(2)?,
-            debit_minor: row.get(3)?,
-            credit_minor: row.get(4)?,
+            code: row.get("code")?,
+            name: row.get("name")?,
+            currency: row.get("currency")?,
+            debit_minor: row.get("debit_minor")?,
+            credit_minor: row.get("credit_minor")?,
         })
     };
     Ok(TrialBalance {
@@ -180,6 +179,10 @@ pub fn sum_account(
     to: Timestamp,
 ) -> Result<Vec<(Currency, i64, i64)>, StorageError> {
     view.all(&SUM_ACCOUNT, params![code, from, to], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        Ok((
+            row.get("currency")?,
+            row.get("net_credit_minor")?,
+            row.get("entries")?,
+        ))
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::types::FromSqlError;
 
 use super::model::{NewOrder, Order, OrderStatus};
-use crate::platform::page::PageRequest;
+use crate::platform::page::{PageRequest, with_seq};
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
 use crate::primitives::{ClientHash, Currency, Digest, Money, Timestamp};
@@ -12,7 +12,7 @@ use crate::storage::{
 };
 use crate::tenant::pricing::PricedLine;
 
-/// Columns that [`line`] reads, in this order.
+/// Columns that [`line`] reads.
 macro_rules! line_columns {
     () => {
         "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
@@ -20,7 +20,7 @@ macro_rules! line_columns {
     };
 }
 
-/// Columns that [`order`] reads, in this order.
+/// Columns that [`order`] reads.
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
@@ -70,42 +70,42 @@ statements! {
 const SERIES: &str = "order";
 
 fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
-    let currency: Currency = row.get(4)?;
-    let tax_lines: String = row.get(10)?;
+    let currency: Currency = row.get("currency")?;
+    let tax_lines: String = row.get("tax_lines")?;
     Ok(Order {
-        id: row.get(0)?,
-        number: row.get(1)?,
-        channel: row.get(2)?,
-        status: row.get(3)?,
+        id: row.get("id")?,
+        number: row.get("number")?,
+        channel: row.get("channel")?,
+        status: row.get("status")?,
         currency,
-        prices_include_tax: row.get(5)?,
-        subtotal: money(row, 6, currency)?,
-        discount: money(row, 7, currency)?,
-        tax: money(row, 8, currency)?,
-        total: money(row, 9, currency)?,
+        prices_include_tax: row.get("prices_include_tax")?,
+        subtotal: money(row, "subtotal_minor", currency)?,
+        discount: money(row, "discount_minor", currency)?,
+        tax: money(row, "tax_minor", currency)?,
+        total: money(row, "total_minor", currency)?,
         tax_lines: serde_json::from_str(&tax_lines).map_err(FromSqlError::other)?,
-        email: row.get(11)?,
-        placed_at: row.get(12)?,
-        exchange_rate_id: row.get(13)?,
+        email: row.get("email")?,
+        placed_at: row.get("placed_at")?,
+        exchange_rate_id: row.get("exchange_rate_id")?,
         lines: Vec::new(),
     })
 }
 
 fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
-    let currency: Currency = row.get(6)?;
+    let currency: Currency = row.get("currency")?;
     Ok(PricedLine {
-        id: row.get(0)?,
-        product_id: row.get(1)?,
-        sku: row.get(2)?,
-        name: row.get(3)?,
-        quantity: row.get(4)?,
-        unit_price: money(row, 5, currency)?,
-        tax_class: row.get(7)?,
-        tax_name: row.get(8)?,
-        tax_rate: row.get(9)?,
-        net: money(row, 10, currency)?,
-        tax: money(row, 11, currency)?,
-        total: money(row, 12, currency)?,
+        id: row.get("id")?,
+        product_id: row.get("product_id")?,
+        sku: row.get("sku")?,
+        name: row.get("name")?,
+        quantity: row.get("quantity")?,
+        unit_price: money(row, "unit_price_minor", currency)?,
+        tax_class: row.get("tax_class")?,
+        tax_name: row.get("tax_name")?,
+        tax_rate: row.get("tax_rate_ppm")?,
+        net: money(row, "net_minor", currency)?,
+        tax: money(row, "tax_minor", currency)?,
+        total: money(row, "total_minor", currency)?,
     })
 }
 
@@ -186,7 +186,7 @@ pub(super) fn page(
     page: PageRequest,
     status: Option<OrderStatus>,
 ) -> Result<Vec<(i64, Order)>, StorageError> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(14)?, order(row)?));
+    let place = with_seq(order);
     let mut orders = match status {
         None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
         Some(status) => view.all(
@@ -198,7 +198,7 @@ pub(super) fn page(
     let (Some((last, _)), Some((first, _))) = (orders.last(), orders.first()) else {
         return Ok(orders);
     };
-    let of_line = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, line(row)?));
+    let of_line = with_seq(line);
     let lines = match status {
         None => view.all(&LINES_OF_RANGE, params![last, first], of_line)?,
         Some(status) => view.all(

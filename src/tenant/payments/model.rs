@@ -31,8 +31,6 @@ text_enum! {
         Failed = "failed",
         /// The payment was cancelled.
         Cancelled = "cancelled",
-        /// The money was paid back.
-        Refunded = "refunded",
         /// Requested without an answer: the money may have arrived or not.
         Unknown = "unknown",
     }

@@ -26,7 +26,7 @@ pub(super) fn require_unprocessed(
 ) -> Result<(), PaymentRefused> {
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => Ok(()),
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => Err(PaymentRefused::AlreadyProcessed),
+        PaymentStatus::Succeeded => Err(PaymentRefused::AlreadyProcessed),
         over => {
             let order = orders::require_order(view, payment.order_id)?;
             Err(PaymentRefused::Over(over, advice(order.status)))

@@ -9,7 +9,7 @@ use crate::storage::{
     statements,
 };
 
-/// Columns that [`payment`] reads, in this order.
+/// Columns that [`payment`] reads.
 macro_rules! columns {
     () => {
         "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, \
@@ -40,18 +40,18 @@ statements! {
 }
 
 fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
-    let currency: Currency = row.get(6)?;
+    let currency: Currency = row.get("currency")?;
     Ok(Payment {
-        id: row.get(0)?,
-        order_id: row.get(1)?,
-        method: row.get(2)?,
-        status: row.get(3)?,
-        amount: money(row, 4, currency)?,
-        tendered: money_if_any(row, 5, currency)?,
-        provider_reference: row.get(7)?,
-        failure_code: row.get(8)?,
-        created_at: row.get(9)?,
-        succeeded_at: row.get(10)?,
+        id: row.get("id")?,
+        order_id: row.get("order_id")?,
+        method: row.get("method")?,
+        status: row.get("status")?,
+        amount: money(row, "amount_minor", currency)?,
+        tendered: money_if_any(row, "tendered_minor", currency)?,
+        provider_reference: row.get("provider_reference")?,
+        failure_code: row.get("failure_code")?,
+        created_at: row.get("created_at")?,
+        succeeded_at: row.get("succeeded_at")?,
     })
 }
 
@@ -110,12 +110,7 @@ pub fn list_payments(
         payments.reverse();
         return Ok(Page::whole(payments));
     }
-    Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(11)?, payment(row)?))
-        })?,
-        page,
-    ))
+    page.read(view, &PAGE, payment)
 }
 
 pub(super) fn succeed(

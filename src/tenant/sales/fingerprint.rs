@@ -2,8 +2,7 @@
 //! exists, so its form is fixed: a new part is appended only where it is used, and the digests in
 //! the tests below never change.
 
-use super::import_sale::ImportSale;
-use super::record_sale::RecordSale;
+use super::model::{ImportSale, RecordSale};
 use crate::primitives::Digest;
 
 /// The digest of a recorded sale.

@@ -2,50 +2,15 @@
 //! same sale can be imported again.
 
 use super::fingerprint;
-use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Source, record_as};
+use super::model::{
+    ImportSale, ImportSaleRefused, ImportedSale, RecordSale, SaleLine, SalePayment, SaleRefused,
+};
+use super::record_sale::{Source, record_as};
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId};
-use crate::primitives::{Quantity, Sku, Timestamp, refusals};
-use crate::storage::{StorageError, TenantWork};
+use crate::storage::TenantWork;
+use crate::tenant::currency::Published;
 use crate::tenant::payments::Method;
 use crate::tenant::{Policy, catalog, orders};
-
-/// A sale as the other system has it.
-#[derive(Clone, Debug)]
-pub struct ImportSale {
-    /// Its number in the other system.
-    pub number: String,
-    pub sold_at: Timestamp,
-    /// The amount paid, in minor units.
-    pub total_minor: i64,
-    pub lines: Vec<ImportLine>,
-}
-
-/// A line of the sale.
-#[derive(Clone, Debug)]
-pub struct ImportLine {
-    pub sku: Sku,
-    pub quantity: Quantity,
-    /// The unit price at the time of the sale.
-    pub unit_price_minor: i64,
-}
-
-/// The outcome of importing a sale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportedSale {
-    Recorded,
-    /// The sale was recorded before.
-    Known,
-}
-
-refusals! {
-    /// Reasons to refuse a sale; the first that applies wins, in this order.
-    pub enum ImportSaleRefused {
-        /// A product is not in the catalog.
-        UnknownSku(Sku): Invalid "unknown_sku",
-            "there is no product with the SKU `{0}`; import the catalog first";
-    }
-    inherits { Sale(SaleRefused), Storage(StorageError) }
-}
 
 /// Records a past sale at its own date, paid in cash: its lines, priced by the shop's settings and
 /// the rates of that day, must add up to its total. Stock is unchanged, because today's counts do
@@ -54,6 +19,7 @@ refusals! {
 pub fn import_sale(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     sale: &ImportSale,
 ) -> Result<ImportedSale, ImportSaleRefused> {
     let name = format!("import:{}", sale.number);
@@ -91,6 +57,7 @@ pub fn import_sale(
     record_as(
         work,
         policy,
+        published,
         &command,
         Some(hash),
         Source::Import { total_minor },

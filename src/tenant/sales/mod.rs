@@ -6,8 +6,13 @@
 
 mod fingerprint;
 mod import_sale;
+mod model;
 mod record_sale;
 mod tender;
 
-pub use import_sale::{ImportLine, ImportSale, ImportSaleRefused, ImportedSale, import_sale};
-pub use record_sale::{RecordSale, Recorded, SaleLine, SalePayment, SaleRefused, record};
+pub use import_sale::import_sale;
+pub use model::{
+    ImportLine, ImportSale, ImportSaleRefused, ImportedSale, RecordSale, Recorded, SaleLine,
+    SalePayment, SaleRefused,
+};
+pub use record_sale::record;

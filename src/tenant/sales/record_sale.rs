@@ -6,92 +6,31 @@
 
 use std::collections::HashSet;
 
+use super::model::{RecordSale, Recorded, SaleRefused};
 use super::{fingerprint, tender};
-use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, PaymentId, ProductId};
+use crate::primitives::id::{OrderId, OrderKind, OrderLineKind, ProductId};
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
-use crate::primitives::{Digest, Email, Money, Quantity, Timestamp, refusals};
-use crate::storage::{StorageError, TenantWork};
+use crate::primitives::{Digest, Money, Timestamp};
+use crate::storage::TenantWork;
 use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
-use crate::tenant::finance::{self, SettleRefused, Settlement};
+use crate::tenant::currency::Published;
+use crate::tenant::finance;
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
-use crate::tenant::payments::{self, Method, Payment};
+use crate::tenant::payments;
 use crate::tenant::pricing::{self, DraftLine, PricingRefused};
 use crate::tenant::{Policy, catalog, currency, settings};
-
-/// A sale that has taken place.
-#[derive(Clone, Debug)]
-pub struct RecordSale {
-    /// The id that the client chose, if any.
-    pub id: Option<OrderId>,
-    /// Default: now.
-    pub sold_at: Option<Timestamp>,
-    pub lines: Vec<SaleLine>,
-    pub payments: Vec<SalePayment>,
-    /// The address for the confirmation, if any.
-    pub email: Option<Email>,
-}
-
-/// A line of a sale.
-#[derive(Clone, Debug)]
-pub struct SaleLine {
-    /// The id that the client chose, if any.
-    pub id: Option<OrderLineId>,
-    pub product_id: ProductId,
-    pub quantity: Quantity,
-    /// Unit price, if different from the catalog's.
-    pub unit_price_minor: Option<i64>,
-}
-
-/// A payment of a sale.
-#[derive(Clone, Debug)]
-pub struct SalePayment {
-    /// The id that the client chose, if any.
-    pub id: Option<PaymentId>,
-    pub method: Method,
-    /// The amount handed over, in minor units.
-    pub amount_minor: i64,
-}
-
-/// A recorded sale.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    pub payments: Vec<Payment>,
-    /// Order, financial order and invoice.
-    pub settlement: Settlement,
-}
-
-refusals! {
-    /// Reasons to refuse a sale; the first that applies wins, in this order.
-    pub enum SaleRefused {
-        /// The id was used before with other content.
-        IdConflict(String): Conflict "id_conflict",
-            "the id {0} belongs to another sale, line or payment; use a new id";
-        SoldInFuture: Invalid "sold_at_in_future",
-            "sold_at lies in the future; set the till's clock";
-        /// Older than the period for which books are kept.
-        SoldTooLongAgo: Invalid "sold_at_too_old",
-            "sold_at lies more than ten years back; set the till's clock, or import old sales \
-             with `tillbox sales import`";
-        /// An imported sale whose lines do not add up to its total.
-        TotalMismatch { priced: i64, stated: i64 }: Invalid "total_mismatch",
-            "the lines add up to {priced} with tax, but the total is {stated} (minor units)";
-    }
-    inherits { Sell(SellRefused), Settle(SettleRefused), Storage(StorageError) }
-    facts {
-        Self::IdConflict(id) => { id: id },
-    }
-}
 
 /// Records a sale: order, payments, stock, and all the books of a paid order. After an error
 /// nothing of the sale is kept.
 pub fn record(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     command: &RecordSale,
 ) -> Result<Recorded, SaleRefused> {
     let hash = command.id.map(|_| fingerprint::of_record(command));
-    record_as(work, policy, command, hash, Source::Till)
+    record_as(work, policy, published, command, hash, Source::Till)
 }
 
 /// The origin of a sale.
@@ -108,6 +47,7 @@ pub(super) enum Source {
 pub(super) fn record_as(
     work: &mut TenantWork,
     policy: &Policy,
+    published: &Published,
     command: &RecordSale,
     hash: Option<Digest>,
     source: Source,
@@ -135,14 +75,8 @@ pub(super) fn record_as(
         let priced = priced.total.minor();
         return Err(SaleRefused::TotalMismatch { priced, stated });
     }
-    let rate = currency::rate_for(
-        work,
-        &policy.published,
-        shop.currency,
-        priced.total,
-        sold_at,
-    )
-    .map_err(SellRefused::from)?;
+    let rate = currency::rate_for(work, published, shop.currency, priced.total, sold_at)
+        .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
     let requests = stock_requests(&drafts);
     let goods = match source {

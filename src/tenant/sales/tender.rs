@@ -1,6 +1,6 @@
 //! Payments of a sale: allocates them to its total and computes the change.
 
-use super::record_sale::SalePayment;
+use super::model::SalePayment;
 use crate::primitives::id::{PaymentId, PaymentKind};
 use crate::primitives::{Money, MoneyError};
 use crate::storage::{StorageError, TenantWork};

@@ -19,21 +19,15 @@ use crate::worker::JobError;
 pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(outbound_job.payload)?;
     // The webhook was removed from the configuration in the meantime.
-    let Some(webhook) = outbound_job
-        .app
-        .alert_recipients
-        .recipients()
-        .webhook
-        .clone()
-    else {
+    let Some(webhook) = outbound_job.alert_recipients.recipients().webhook.clone() else {
         return Ok(());
     };
     let body = body(&alert, &shop(outbound_job)?);
     let id = format!("msg_{}", outbound_job.job_id);
     match webhook.send(
-        outbound_job.app.outbound.as_ref(),
+        outbound_job.ports.outbound.as_ref(),
         &id,
-        outbound_job.app.clock.now(),
+        outbound_job.ports.clock.now(),
         body,
         outbound_job.remaining(),
     ) {
@@ -49,18 +43,11 @@ pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobErro
 
 pub(super) fn send_mail(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(outbound_job.payload)?;
-    let Some(to) = outbound_job
-        .app
-        .alert_recipients
-        .recipients()
-        .email_to
-        .clone()
-    else {
+    let Some(to) = outbound_job.alert_recipients.recipients().email_to.clone() else {
         return Ok(());
     };
     let mail = mail(outbound_job.job_id, to, &alert, &shop(outbound_job)?);
     outbound_job
-        .app
         .mailer
         .send(&mail, outbound_job.remaining())
         .map_err(JobError::from)

@@ -14,7 +14,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::JobError;
-use crate::app::App;
+use crate::alerts::recipients::AlertRecipients;
+use crate::app::Ports;
+use crate::outbound::mail::Mailer;
 use crate::primitives::Stopwatch;
 use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
@@ -37,8 +39,9 @@ pub enum Handler {
 
 /// The arguments of an outbound handler.
 pub struct OutboundJob<'a> {
-    /// The process, with its ports to the outside.
-    pub app: &'a App,
+    pub ports: &'a Ports,
+    pub mailer: &'a Mailer,
+    pub alert_recipients: &'a AlertRecipients,
     /// The tenant's file, for reading.
     pub db: &'a Database<Tenant>,
     /// The job's id. It is the same on every attempt, so that a receiver can detect a repetition.

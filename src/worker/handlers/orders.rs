@@ -28,7 +28,6 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     };
     let mail = mail(outbound_job.job_id, &confirmation);
     outbound_job
-        .app
         .mailer
         .send(&mail, outbound_job.remaining())
         .map_err(JobError::from)

@@ -641,7 +641,7 @@ fn fetches_at_the_announced_time() {
     app.world().answers(|_| heard(DAILY));
     app.advance(Duration::from_secs(120));
     assert_eq!(due(), fetched, "and two after the second");
-    let writes = || app.app().directory.database().stats().requests();
+    let writes = || app.app().stores.directory.database().stats().requests();
     let before = writes();
     for _ in 0..59 {
         app.advance(Duration::from_secs(10));

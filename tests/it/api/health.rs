@@ -119,7 +119,7 @@ async fn ignores_deleted_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let process = app.app();
-    blocking(|| process.registry.close(shop.id));
+    blocking(|| process.stores.registry.close(shop.id));
     std::fs::remove_file(shop.path()).unwrap();
     let worker = Worker::start(app.app());
     shop.get("/v1/catalog/products")
@@ -129,6 +129,7 @@ async fn ignores_deleted_tenant() {
     health(&app, 503).await;
     blocking(|| {
         process
+            .stores
             .provisioner
             .delete(&tillbox::primitives::Origin::operator(), &shop.slug)
     })
@@ -141,7 +142,7 @@ async fn ignores_deleted_tenant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_once_a_second_under_a_flood_of_requests() {
     let app = TestApp::start();
-    let writes = || app.app().directory.database().stats().requests();
+    let writes = || app.app().stores.directory.database().stats().requests();
     let before = writes();
     for _ in 0..50 {
         health(&app, 503).await;
@@ -162,9 +163,9 @@ async fn reports_ready_from_start_to_shutdown() {
         .send()
         .await
         .refused(503, "not_ready");
-    app.app().liveness.set_ready(true);
+    app.app().observation.liveness.set_ready(true);
     app.get("/health/ready").send().await.expect(200);
-    app.app().liveness.set_ready(false);
+    app.app().observation.liveness.set_ready(false);
     app.get("/health/ready")
         .send()
         .await
@@ -177,7 +178,7 @@ fn probes_cache_independently_for_concurrent_requests() {
     let running = app.app();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            let directory = &running.directory;
+            let directory = &running.stores.directory;
             scope.spawn(move || assert!((0..20_000).all(|_| directory.cache_works())));
         }
     });
@@ -244,7 +245,7 @@ fn enqueue(shop: &TestShop) {
 
 /// Fills the disk until less space than the reserve is free.
 async fn break_the_disk(app: &TestApp, key: &str, dir: &Path) {
-    let free = app.app().space.measure().expect("a disk").free;
+    let free = app.app().limits.space.measure().expect("a disk").free;
     // Enough that concurrent writes of others do not matter.
     let ballast = (free / 4).min(256 << 20);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(free - ballast / 2));
@@ -348,9 +349,10 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
 /// Makes the cache drop all entries.
 async fn break_the_cache(app: &TestApp, key: &str) {
     let with = |kept: u64| {
-        move |app: App| App {
-            directory: Arc::new(Directory::new(app.directory.database().clone(), kept)),
-            ..app
+        move |mut app: App| {
+            let landlord = app.stores.directory.database().clone();
+            app.stores.directory = Arc::new(Directory::new(landlord, kept));
+            app
         }
     };
     for (kept, services) in [(0, failing("cache")), (100, all_ok())] {

@@ -69,7 +69,7 @@ async fn runs_same_number_of_statements_for_full_page_and_one_row() {
     let app = TestApp::start();
     let shop = full_tenant(&app).await;
     let key = app.landlord_key();
-    let (tenant, landlord) = (shop.db(), app.app().directory.database().clone());
+    let (tenant, landlord) = (shop.db(), app.app().stores.directory.database().clone());
     let statements = || tenant.stats().statements() + landlord.stats().statements();
     let lists = lists();
     assert!(lists.len() >= 14, "{lists:?}");

@@ -296,7 +296,7 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
     insert_jobs(&shop);
     let running = app.app();
     let depth = || -> i64 {
-        let depths = running.job_stats.snapshot(app.now()).depths;
+        let depths = running.observation.job_stats.snapshot(app.now()).depths;
         depths
             .iter()
             .filter(|depth| depth.queue == Queue::Low)
@@ -305,6 +305,7 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
     };
     let has_due = || {
         running
+            .observation
             .liveness
             .oldest_of_queues()
             .any(|(queue, due)| queue == Queue::Low && due.is_some())

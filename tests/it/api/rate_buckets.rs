@@ -21,12 +21,12 @@ fn limits(login: &str) -> RateLimits {
 
 fn charge(app: &TestApp, policy: Policy, address: u32) -> Standing {
     let caller = Caller::of_address(Ipv4Addr::from_bits(address).into());
-    app.app().rate_limiter.charge(policy, caller)
+    app.app().limits.rate_limiter.charge(policy, caller)
 }
 
 fn write(app: &TestApp) {
     let app = app.app();
-    blocking(|| app.rate_limiter.write(&app.directory)).expect("written");
+    blocking(|| app.limits.rate_limiter.write(&app.stores.directory)).expect("written");
 }
 
 fn kept(app: &TestApp) -> Vec<String> {
@@ -38,7 +38,7 @@ fn kept(app: &TestApp) -> Vec<String> {
 async fn empties_no_bucket_further_than_empty_when_the_window_gets_shorter() {
     let app = app_with("2/h");
     while charge(&app, Policy::Login, 1).is_admitted {}
-    app.app().rate_limiter.set_rates(&limits("2/s"));
+    app.app().limits.rate_limiter.set_rates(&limits("2/s"));
     assert!(
         !charge(&app, Policy::Login, 1).is_admitted,
         "the bucket is empty, not full"
@@ -53,7 +53,7 @@ async fn remembers_who_was_refused_when_the_same_rates_are_set_again() {
     let app = app_with("1/h");
     charge(&app, Policy::Login, 1);
     assert!(charge(&app, Policy::Login, 1).is_first_refusal);
-    app.app().rate_limiter.set_rates(&limits("1/h"));
+    app.app().limits.rate_limiter.set_rates(&limits("1/h"));
     assert!(!charge(&app, Policy::Login, 1).is_first_refusal);
 }
 
@@ -149,7 +149,8 @@ async fn retries_failed_write() {
     app.landlord_raw(break_off).expect("made");
     charge(&app, Policy::Login, 1);
     let running = app.app();
-    blocking(|| running.rate_limiter.write(&running.directory)).expect_err("it is broken off");
+    blocking(|| running.limits.rate_limiter.write(&running.stores.directory))
+        .expect_err("it is broken off");
     app.landlord_raw("DROP TRIGGER broken").expect("dropped");
     write(&app);
     assert_eq!(kept(&app).len(), 1);

@@ -499,7 +499,7 @@ async fn keeps_login_buckets_over_restart_without_idle_writes() {
     };
     let write = || {
         let app = app.app();
-        blocking(|| app.rate_limiter.write(&app.directory)).expect("written");
+        blocking(|| app.limits.rate_limiter.write(&app.stores.directory)).expect("written");
     };
     let commits = || app.landlord_rows("SELECT count(*), max(full_at) FROM rate_bucket");
     write();

@@ -150,8 +150,8 @@ async fn derives_the_share_from_the_free_space_when_none_is_configured() {
     let shop = app.tenant("corner");
     storefront_cart(&shop).await.expect(201);
     let used = std::fs::metadata(shop.path()).expect("a file").len();
-    let free = app.app().space.measure().expect("a disk").free;
-    let usage = app.app().shares.look(shop.id).expect("a disk");
+    let free = app.app().limits.space.measure().expect("a disk").free;
+    let usage = app.app().limits.shares.refresh(shop.id).expect("a disk");
     assert!(usage.used >= used, "{usage:?}");
     // Other processes use the disk, so the share is compared roughly.
     let share = (free - (64 << 20)) * 4;

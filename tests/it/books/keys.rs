@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 fn with_trusted_clock() -> TestApp {
     let app = TestApp::start();
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("looked at");
+    blocking(|| running.stores.clock_watch.observe()).expect("looked at");
     app
 }
 

@@ -147,7 +147,7 @@ async fn frees_key_when_request_is_refused() {
 /// Checks the clock, as the scheduler's first step does: before that nothing expires.
 fn look_at_clock(app: &TestApp) {
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
+    blocking(|| running.stores.clock_watch.observe()).expect("the clock is checked");
 }
 
 /// The clock is set a month ahead between a sale whose answer was lost and its repetition. It is
@@ -188,7 +188,8 @@ async fn keeps_keys_when_clock_is_set_ahead() {
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 4);
     // The operator confirms the clock: now the key has expired.
     let running = app.app();
-    blocking(|| running.clock_watch.confirm(Origin::operator())).expect("it is written down");
+    blocking(|| running.stores.clock_watch.confirm(Origin::operator()))
+        .expect("it is written down");
     let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
     assert_ne!(new.body, first.body);
     shop.assert_integrity();

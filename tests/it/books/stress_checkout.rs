@@ -189,7 +189,7 @@ fn assert_gapless(shop: &TestShop, sql: &str) {
 async fn sells_exactly_once_under_concurrent_checkouts() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let seed = app.app().entropy.below(u64::MAX);
+    let seed = app.app().ports.entropy.below(u64::MAX);
     println!("the calls are shuffled by {seed}");
     let (tea, rare) = (
         shop.stocked("TEA", 450, 10_000).await,

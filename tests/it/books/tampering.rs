@@ -77,19 +77,11 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "order lines",
     ),
     (
-        "UPDATE payment SET status = 'refunded' WHERE seq = 1",
-        "refunds",
-    ),
-    (
-        "UPDATE financial_order SET status = 'refunded' WHERE seq = 1",
-        "refunds",
-    ),
-    (
         "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, \
          currency, completed_at)
          SELECT randomblob(16), financial_order_id, 'debit', 'completed', amount_minor, currency, \
          completed_at FROM financial_transaction WHERE seq = 1",
-        "refunds",
+        "debits",
     ),
     (
         "UPDATE financial_transaction SET completed_at = 0 WHERE seq = 1",
@@ -297,7 +289,7 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "ledger chain",
     ),
     (
-        "UPDATE ledger_entry SET hash = NULL WHERE seq = 2",
+        "UPDATE ledger_entry SET hash = zeroblob(32) WHERE seq = 2",
         "ledger chain",
     ),
     (

@@ -75,7 +75,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
     app.restart();
     app.advance(DAY);
     assert_eq!(night(&app), ["integrity"]);
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     let dry = prune(&app, json!({"dry_run": true}))
         .await
         .expect(200)
@@ -86,7 +86,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
     app.clock().set(right.plus(DAY));
     app.restart();
     assert_eq!(night(&app), Vec::<&str>::new());
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);
@@ -352,7 +352,7 @@ async fn trusts_clock_that_came_back_at_next_start() {
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     let running = app.app();
-    blocking(|| running.registry.write_checkpoints()).expect("written");
+    blocking(|| running.stores.registry.write_checkpoints()).expect("written");
     drop(running);
     app.clock().set(right);
     night(&app);
@@ -384,7 +384,7 @@ async fn shows_suspicion_and_degrades_nothing() {
     };
     let look = || {
         let running = app.app();
-        blocking(|| running.clock_watch.observe()).expect("looked at");
+        blocking(|| running.stores.clock_watch.observe()).expect("looked at");
     };
     assert_eq!(gauge().await, "tillbox_clock_trusted 0", "not checked yet");
     look();

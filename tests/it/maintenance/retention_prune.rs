@@ -285,7 +285,7 @@ async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
     app.stop();
     app.advance(400 * DAY);
     app.resume();
-    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    prune(&app, json!({})).await.refused(409, "clock_suspect");
     let counted = rows_of(
         &prune(&app, json!({"dry_run": true}))
             .await

@@ -126,7 +126,7 @@ async fn visits_no_file_when_the_process_is_stopping() {
     let shop = app.tenant("corner");
     old_carts(&shop, 1);
     let (running, now) = (app.app(), app.now());
-    running.tasks.stop();
+    running.stores.tasks.stop();
     for task in [
         maintenance::retention::begin_retention,
         maintenance::integrity::check_changed,
@@ -147,11 +147,11 @@ async fn closes_a_file_that_was_at_rest_and_no_other() {
     app.restart();
     open.get("/v1/tax-rates").send().await.expect(200);
     let running = app.app();
-    assert!(running.registry.peek(rested.id).is_none());
+    assert!(running.stores.registry.peek(rested.id).is_none());
     prune(&app, json!({"dry_run": true})).await.expect(200);
     assert!(
-        running.registry.peek(rested.id).is_none(),
+        running.stores.registry.peek(rested.id).is_none(),
         "it is at rest again"
     );
-    assert!(running.registry.peek(open.id).is_some());
+    assert!(running.stores.registry.peek(open.id).is_some());
 }

@@ -144,7 +144,7 @@ async fn enqueues_nightly_job_where_something_expired() {
     for _ in 0..400 {
         app.advance(DAY);
         due(&app, NIGHTLY);
-        blocking(|| app.app().clock_watch.observe()).expect("the clock is checked");
+        blocking(|| app.app().stores.clock_watch.observe()).expect("the clock is checked");
     }
     let writes = idle.rows("PRAGMA data_version");
     assert_eq!(due(&app, TASKS), 3);
@@ -212,6 +212,7 @@ async fn reports_queue_unhealthy_without_scheduler() {
     );
     // A heartbeat from when the machine had just been started.
     app.app()
+        .observation
         .liveness
         .scheduler_heartbeat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();

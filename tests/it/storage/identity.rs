@@ -34,7 +34,7 @@ impl TwoShops {
         }
     }
 
-    fn aside(&self) -> PathBuf {
+    fn quarantined(&self) -> PathBuf {
         beside(&self.broken.path(), ".quarantined")
     }
 
@@ -53,7 +53,7 @@ impl TwoShops {
             assert_eq!(list.json()["data"][0]["sku"], "A");
         }
         self.intact.product("B", 200).await;
-        let unavailable = self.app.app().registry.list_unavailable();
+        let unavailable = self.app.app().stores.registry.list_unavailable();
         assert_eq!(unavailable.len(), 1, "{unavailable:?}");
         assert_eq!(unavailable[0].0, self.broken.id);
     }
@@ -70,14 +70,14 @@ impl TwoShops {
             fs::read(self.broken.path()).expect("it is there") == bytes,
             "the file was touched"
         );
-        assert!(!self.aside().exists());
+        assert!(!self.quarantined().exists());
     }
 
-    /// As [`is_unavailable`](Self::is_unavailable), and the file is set aside, byte for byte.
-    async fn is_set_aside(&self, bytes: &[u8]) {
+    /// As [`is_unavailable`](Self::is_unavailable), and the file is quarantined, byte for byte.
+    async fn is_quarantined(&self, bytes: &[u8]) {
         self.is_unavailable().await;
         assert!(
-            fs::read(self.aside()).expect("it is set aside") == bytes,
+            fs::read(self.quarantined()).expect("it is quarantined") == bytes,
             "the file was touched"
         );
         assert!(
@@ -88,7 +88,7 @@ impl TwoShops {
             .of_tenant(&self.broken.id.to_string())
             .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
-        // Later requests, even after a restart, name the file that was set aside.
+        // Later requests, even after a restart, name the file that was quarantined.
         self.app.stop();
         self.app.resume();
         self.broken
@@ -160,25 +160,25 @@ async fn does_not_recreate_missing_file() {
     let shops =
         TwoShops::tampered(|broken, _| fs::remove_file(broken.path()).expect("removed")).await;
     shops.is_unavailable().await;
-    assert!(!shops.broken.path().exists() && !shops.aside().exists());
+    assert!(!shops.broken.path().exists() && !shops.quarantined().exists());
 }
 
 #[tokio::test]
-async fn sets_truncated_file_aside() {
+async fn quarantines_truncated_file() {
     let shops = TwoShops::tampered(|broken, _| {
         let bytes = fs::read(broken.path()).expect("reads");
         fs::write(broken.path(), &bytes[..bytes.len() / 2]).expect("written");
     })
     .await;
     let bytes = fs::read(shops.broken.path()).expect("reads");
-    shops.is_set_aside(&bytes).await;
+    shops.is_quarantined(&bytes).await;
 }
 
 #[tokio::test]
-async fn sets_empty_file_aside() {
+async fn quarantines_empty_file() {
     let shops =
         TwoShops::tampered(|broken, _| fs::write(broken.path(), b"").expect("written")).await;
-    shops.is_set_aside(b"").await;
+    shops.is_quarantined(b"").await;
 }
 
 #[tokio::test]
@@ -186,11 +186,11 @@ async fn sets_file_aside_when_not_sqlite() {
     let text = "a shopping list\n".repeat(1000);
     let shops =
         TwoShops::tampered(|broken, _| fs::write(broken.path(), &text).expect("written")).await;
-    shops.is_set_aside(text.as_bytes()).await;
+    shops.is_quarantined(text.as_bytes()).await;
 }
 
 #[tokio::test]
-async fn checks_and_sets_aside_file_damaged_while_selling() {
+async fn checks_and_quarantines_file_damaged_while_selling() {
     let shops = TwoShops::tampered(|broken, _| {
         let page: usize = broken
             .count("SELECT rootpage FROM sqlite_schema WHERE name = 'product'")
@@ -209,7 +209,7 @@ async fn checks_and_sets_aside_file_damaged_while_selling() {
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    shops.is_set_aside(&bytes).await;
+    shops.is_quarantined(&bytes).await;
 }
 
 #[tokio::test]
@@ -235,13 +235,13 @@ async fn sets_damaged_file_aside_with_wal_unchanged() {
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    let aside = beside(&file, ".quarantined");
+    let quarantined = beside(&file, ".quarantined");
     assert!(
-        fs::read(&aside).expect("it is set aside") == bytes,
+        fs::read(&quarantined).expect("it is quarantined") == bytes,
         "the file was touched"
     );
     assert!(
-        fs::read(beside(&aside, "-wal")).expect("it is set aside") == wal_bytes,
+        fs::read(beside(&quarantined, "-wal")).expect("it is quarantined") == wal_bytes,
         "the WAL was touched"
     );
 }
@@ -272,9 +272,9 @@ async fn detects_flipped_bit_in_wal() {
         let list = shop.get("/v1/catalog/products").send().await;
         if flipped {
             list.refused(503, "tenant_unavailable");
-            let aside = beside(&beside(&file, ".quarantined"), "-wal");
+            let quarantined = beside(&beside(&file, ".quarantined"), "-wal");
             assert!(
-                fs::read(aside).expect("it is set aside") == wal_bytes,
+                fs::read(quarantined).expect("it is quarantined") == wal_bytes,
                 "the WAL was touched"
             );
         } else {
@@ -331,11 +331,11 @@ async fn reports_read_only_file_system_and_recovers() {
 }
 
 #[tokio::test]
-async fn keeps_first_file_set_aside_when_second_is_damaged() {
+async fn keeps_first_quarantined_file_when_second_is_damaged() {
     let shops =
         TwoShops::tampered(|broken, _| fs::write(broken.path(), b"the first").expect("written"))
             .await;
-    shops.is_set_aside(b"the first").await;
+    shops.is_quarantined(b"the first").await;
     shops.app.stop();
     fs::write(shops.broken.path(), b"the second").expect("written");
     shops.app.resume();
@@ -345,7 +345,10 @@ async fn keeps_first_file_set_aside_when_second_is_damaged() {
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    assert_eq!(fs::read(shops.aside()).expect("it is there"), b"the first");
+    assert_eq!(
+        fs::read(shops.quarantined()).expect("it is there"),
+        b"the first"
+    );
     let tenants = fs::read_dir(shops.app.data_dir().join("tenants")).expect("reads");
     let kept = tenants.filter(|entry| {
         fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second")
@@ -368,7 +371,7 @@ async fn acknowledges_nothing_into_removed_or_replaced_file() {
     fs::remove_file(shop.path()).expect("removed");
     product("B").send().await.refused(503, "tenant_unavailable");
     product("B").send().await.refused(503, "tenant_unavailable");
-    assert_eq!(app.app().registry.list_unavailable().len(), 1);
+    assert_eq!(app.app().stores.registry.list_unavailable().len(), 1);
     fs::write(shop.path(), &bytes).expect("restored");
     product("C").send().await.expect(201);
     let newer = shop.path().with_extension("new");
@@ -424,10 +427,13 @@ async fn acknowledges_nothing_into_file_truncated_while_open() {
                 .await;
             answer.refused(503, "tenant_unavailable");
         }
-        let aside = beside(&shop.path(), ".quarantined");
-        assert_eq!(fs::metadata(&aside).expect("it is set aside").len(), keep);
+        let quarantined = beside(&shop.path(), ".quarantined");
+        assert_eq!(
+            fs::metadata(&quarantined).expect("it is quarantined").len(),
+            keep
+        );
         assert!(
-            fs::metadata(beside(&aside, "-wal"))
+            fs::metadata(beside(&quarantined, "-wal"))
                 .expect("its WAL too")
                 .len()
                 > 0
@@ -451,7 +457,7 @@ async fn sells_again_when_file_is_restored_without_restart() {
     fs::write(shop.path(), &bytes).expect("restored");
     let list = shop.get("/v1/catalog/products").send().await.expect(200);
     assert_eq!(list.json()["data"][0]["sku"], "A");
-    assert!(app.app().registry.list_unavailable().is_empty());
+    assert!(app.app().stores.registry.list_unavailable().is_empty());
 }
 
 /// A reading connection is opened by the file's name on demand. By then another file may have that
@@ -463,7 +469,7 @@ async fn reads_nothing_from_replaced_file() {
     broken.product("MINE", 100).await;
     intact.product("THEIRS", 100).await;
     // Open, but not read yet.
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| {
         [broken.id, intact.id]
             .into_iter()

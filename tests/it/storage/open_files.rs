@@ -33,14 +33,14 @@ async fn keeps_open_files_below_limit() {
         .collect();
     for shop in &shops {
         shop.product("A", 100).await;
-        assert!(app.app().registry.list_open().len() <= 3);
+        assert!(app.app().stores.registry.list_open().len() <= 3);
     }
     for shop in &shops {
         let list = shop.get("/v1/catalog/products").send().await.expect(200);
         assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(1));
-        assert!(app.app().registry.list_open().len() <= 3);
+        assert!(app.app().stores.registry.list_open().len() <= 3);
     }
-    let open = app.app().registry.list_open();
+    let open = app.app().stores.registry.list_open();
     let last_used: Vec<_> = shops[7..].iter().map(|shop| shop.id).collect();
     assert!(
         last_used.iter().all(|id| open.contains(id)),
@@ -54,7 +54,7 @@ fn opens_few_files_at_once_when_many_tenants_wake() {
     let shops: Vec<_> = (0..60)
         .map(|index| app.tenant(&format!("shop-{index}")))
         .collect();
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| registry.close_all());
     let most = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -133,13 +133,13 @@ async fn closes_idle_files_without_wal_and_reopens_on_demand() {
     app.advance(Duration::from_secs(9 * 60));
     busy.product("A", 100).await;
     app.advance(Duration::from_secs(60));
-    let (registry, now) = (app.app().registry.clone(), app.now());
+    let (registry, now) = (app.app().stores.registry.clone(), app.now());
     blocking(|| registry.close_idle(now));
     assert_eq!(registry.list_open(), [busy.id]);
     drop(registry);
     assert!(!beside(&quiet.path(), "-wal").exists());
     quiet.get("/v1/catalog/products").send().await.expect(200);
-    assert_eq!(app.app().registry.list_open().len(), 2);
+    assert_eq!(app.app().stores.registry.list_open().len(), 2);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn serves_other_tenants_when_file_vanished() {
     let (ill, well) = (app.tenant("ill"), app.tenant("well"));
     well.product("A", 100).await;
     // Closed and opened again: nothing has read it yet, so a read has to open the file first.
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| registry.close(ill.id));
     drop(registry);
     let db = ill.db();
@@ -238,7 +238,7 @@ fn keeps_posix_lock_when_file_is_reopened_during_read() {
     });
     enters.recv().expect("the read runs");
     assert!(is_locked());
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| registry.close(shop.id));
     drop(registry);
     let again = shop.db();
@@ -271,7 +271,7 @@ fn is_posix_locked(path: &std::path::Path) -> bool {
 fn blocks_one_thread_while_file_opens_slowly() {
     let app = TestApp::start();
     let (slow, other) = (app.tenant("slow"), app.tenant("other"));
-    let registry = app.app().registry.clone();
+    let registry = app.app().stores.registry.clone();
     blocking(|| {
         [slow.id, other.id]
             .into_iter()

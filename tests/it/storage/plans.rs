@@ -31,10 +31,6 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "groups the movements of one batch",
     ),
     (
-        "tenant::chain_ends::IS_PRUNED",
-        "reads the list of tables, when a checkpoint is not found",
-    ),
-    (
         "landlord::task_runs::TASKS",
         "reads the handful of tasks at the start",
     ),
@@ -63,10 +59,6 @@ const MAY_SCAN: &[(&str, &str)] = &[
     (
         "integrity::",
         "compares everything with everything: that is its purpose, and it is a long read",
-    ),
-    (
-        "tenant::chain_ends::IS_CHAINED",
-        "reads one table's columns, once for each opening",
     ),
     ("ledger::chain::LAST", "reads the last row by its rowid"),
     (

@@ -88,7 +88,13 @@ fn leaves_nothing_of_deleted_tenant() {
         fs::write(tenants.join(format!("{}.db{suffix}", gone.id)), "a trace").expect("written");
     }
     let (running, slug) = (app.app(), gone.slug.clone());
-    blocking(|| running.provisioner.delete(&Origin::operator(), &slug)).expect("deleted");
+    blocking(|| {
+        running
+            .stores
+            .provisioner
+            .delete(&Origin::operator(), &slug)
+    })
+    .expect("deleted");
     let left: Vec<_> = fs::read_dir(&tenants)
         .expect("reads")
         .map(|entry| entry.expect("an entry").path())
@@ -106,8 +112,13 @@ fn rejects_deletion_of_tenant_being_created() {
     let app = TestApp::start();
     insert_tenant(&app, "creating");
     let (running, slug) = (app.app(), Slug::parse("half").expect("a slug"));
-    let refused = blocking(|| running.provisioner.delete(&Origin::operator(), &slug))
-        .expect_err("it is being made");
+    let refused = blocking(|| {
+        running
+            .stores
+            .provisioner
+            .delete(&Origin::operator(), &slug)
+    })
+    .expect_err("it is being made");
     assert_eq!(refused.code(), "tenant_status");
     assert_eq!(app.landlord_rows("SELECT status FROM tenant"), ["creating"]);
 }

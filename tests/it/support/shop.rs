@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tillbox::app::{App, Ports};
 use tillbox::config::{Config, RateLimits};
 use tillbox::http::extract::Local;
-use tillbox::http::wire::server::Peer;
+use tillbox::http::wire::peer::Peer;
 use tillbox::primitives::id::TenantId;
 use tillbox::primitives::{
     Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp,
@@ -288,7 +288,8 @@ impl TestApp {
         let scopes: Scopes = scopes.iter().copied().collect();
         let name = Name::parse("test key").expect("a name");
         let change = move || {
-            app.directory
+            app.stores
+                .directory
                 .change(Origin::operator(), move |work| {
                     commands::insert_key(work, tenant, &name, scopes, &key)
                 })
@@ -397,7 +398,7 @@ impl TestShop {
     /// The access proof that opens this shop's file.
     pub fn access(&self) -> TenantAccess {
         let (app, slug) = (self.app.app(), self.slug.clone());
-        let found = blocking(|| app.directory.tenant_of_slug(&slug).wait());
+        let found = blocking(|| app.stores.directory.tenant_of_slug(&slug).wait());
         found
             .expect("the directory reads")
             .expect("the tenant is there")
@@ -406,7 +407,7 @@ impl TestShop {
     /// The shop's open file, as the program holds it.
     pub fn db(&self) -> Database<Tenant> {
         let (app, access) = (self.app.app(), self.access());
-        blocking(|| app.registry.open(&access)).expect("the file opens")
+        blocking(|| app.stores.registry.open(&access)).expect("the file opens")
     }
 
     /// Writes through the program's writer.

@@ -67,10 +67,13 @@ fn refuses_calls_without_script() {
         },
     };
     assert!(matches!(
-        app.app().outbound.call(&call),
+        app.app().ports.outbound.call(&call),
         Err(CallError::Transport(_))
     ));
     app.world().answers(|_| Err(CallError::Timeout));
-    assert_eq!(app.app().outbound.call(&call), Err(CallError::Timeout));
+    assert_eq!(
+        app.app().ports.outbound.call(&call),
+        Err(CallError::Timeout)
+    );
     assert_eq!(app.world().calls().len(), 2);
 }

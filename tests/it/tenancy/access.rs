@@ -16,7 +16,8 @@ fn product(sku: &str) -> serde_json::Value {
 fn set_suspended(shop: &TestShop, suspended: bool) {
     let (app, slug) = (shop.app.app(), shop.slug.clone());
     let change = || {
-        app.directory
+        app.stores
+            .directory
             .change(Origin::operator(), move |work| {
                 commands::set_suspended(work, &slug, suspended)
             })
@@ -61,6 +62,7 @@ async fn rejects_revoked_key_from_next_request() {
     let (running, id) = (app.app(), shop.id);
     blocking(|| {
         let keys = running
+            .stores
             .directory
             .read(move |view| {
                 commands::list_keys(
@@ -78,6 +80,7 @@ async fn rejects_revoked_key_from_next_request() {
             .expect("is listed")
             .id;
         running
+            .stores
             .directory
             .change(Origin::operator(), move |work| {
                 commands::revoke_key(work, key)
@@ -85,6 +88,7 @@ async fn rejects_revoked_key_from_next_request() {
             .wait()
             .expect("revoked");
         let again = running
+            .stores
             .directory
             .change(Origin::operator(), move |work| {
                 commands::revoke_key(work, key)

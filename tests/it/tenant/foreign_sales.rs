@@ -333,7 +333,8 @@ async fn refuses_sale_in_discontinued_currency() {
     let import = |sale: ImportSale| {
         let policy = policy.clone();
         let imported = shop.write(move |work| {
-            Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code()))
+            Ok(import_sale(work, &policy, &Default::default(), &sale)
+                .map_err(|refused| refused.code()))
         });
         imported.expect("the storage works")
     };

@@ -14,7 +14,6 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
         invoice_number: NumberFormat::parse(format).expect("a format"),
         storefront: shop.app.app().policy.storefront,
         test_payments: false,
-        published: Default::default(),
     };
     let sale = RecordSale {
         id: None,
@@ -35,7 +34,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
     let sold = shop.write(move |work| {
         // The write is undone, as a refusal undoes its work.
         Ok(work
-            .nested(|work| record(work, &policy, &sale))
+            .nested(|work| record(work, &policy, &Default::default(), &sale))
             .map(|recorded| recorded.settlement.invoice.number)
             .map_err(|refused| refused.code()))
     });

@@ -22,8 +22,11 @@ fn past_sale(sku: &str, unit_price_minor: i64) -> ImportSale {
 /// The result, or the code of its refusal.
 fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSale, &'static str> {
     let policy = app.app().policy.clone();
-    let imported = shop
-        .write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
+    let imported =
+        shop.write(move |work| {
+            Ok(import_sale(work, &policy, &Default::default(), &sale)
+                .map_err(|refused| refused.code()))
+        });
     imported.expect("the storage works")
 }
 

@@ -166,6 +166,7 @@ fn sends_webhook_and_mail_when_job_is_discarded() {
 async fn sends_alert_when_queue_of_failed_job_is_paused() {
     let (app, shop) = started(both);
     app.app()
+        .stores
         .pauses
         .pause(Origin::system(), Queue::Default, None)
         .await
@@ -175,6 +176,7 @@ async fn sends_alert_when_queue_of_failed_job_is_paused() {
     assert_eq!((app.world().calls().len(), mails(&app).len()), (1, 1));
     // The alerts' own queue holds them until it is resumed.
     app.app()
+        .stores
         .pauses
         .pause(Origin::system(), Queue::Billing, None)
         .await
@@ -184,6 +186,7 @@ async fn sends_alert_when_queue_of_failed_job_is_paused() {
     work(&app);
     assert_eq!(app.world().calls().len(), 1);
     app.app()
+        .stores
         .pauses
         .resume(Origin::system(), Queue::Billing, None)
         .await

@@ -202,6 +202,7 @@ async fn runs_other_tenants_when_queue_is_paused_for_one() {
     let (still, other) = (app.tenant("still"), app.tenant("other"));
     let paused = app
         .app()
+        .stores
         .pauses
         .pause(Origin::system(), Queue::Default, Some(still.id))
         .await;
@@ -223,7 +224,8 @@ async fn runs_other_tenants_when_queue_is_paused_for_one() {
     app.advance(Duration::from_secs(3600));
     let process = app.app();
     let beaten = async {
-        while process.liveness.queue(process.clock.as_ref()).is_err() {
+        let (liveness, clock) = (&process.observation.liveness, process.ports.clock.as_ref());
+        while liveness.queue(clock).is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -233,15 +235,20 @@ async fn runs_other_tenants_when_queue_is_paused_for_one() {
     drop(process);
     assert_eq!(jobs(&still, CALL), ["available|0|0", "completed|1|0"]);
     app.app()
+        .stores
         .pauses
         .resume(Origin::system(), Queue::Default, None)
         .await
         .unwrap();
     assert!(
-        app.app().pauses.is_paused_for(Queue::Default, still.id),
+        app.app()
+            .stores
+            .pauses
+            .is_paused_for(Queue::Default, still.id),
         "that was the pause of all shops"
     );
     app.app()
+        .stores
         .pauses
         .resume(Origin::system(), Queue::Default, Some(still.id))
         .await

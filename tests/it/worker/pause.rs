@@ -58,6 +58,7 @@ async fn starts_nothing_while_queue_is_paused() {
     enqueue(&shop, Queue::Default, OPEN, doing("it"));
     visited().await;
     app.app()
+        .stores
         .pauses
         .pause(Origin::system(), Queue::Low, None)
         .await
@@ -75,7 +76,12 @@ async fn starts_nothing_while_queue_is_paused() {
     pass_by(&shop).await;
     let process = app.app();
     let beaten = async {
-        while process.liveness.queue(process.clock.as_ref()).is_err() {
+        while process
+            .observation
+            .liveness
+            .queue(process.ports.clock.as_ref())
+            .is_err()
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -84,6 +90,7 @@ async fn starts_nothing_while_queue_is_paused() {
         .expect("the queue is well");
     drop(process);
     app.app()
+        .stores
         .pauses
         .resume(Origin::system(), Queue::Low, None)
         .await
@@ -131,11 +138,18 @@ async fn starts_no_call_claimed_before_pause() {
         .expect("it is never closed")
         .forget();
     app.app()
+        .stores
         .pauses
         .pause(Origin::system(), Queue::Default, None)
         .await
         .unwrap();
-    assert_eq!(app.app().pauses.count_under_way(Queue::Default, None), 0);
+    assert_eq!(
+        app.app()
+            .stores
+            .pauses
+            .count_under_way(Queue::Default, None),
+        0
+    );
     *LET_GO.0.lock().expect("nobody panics") = true;
     LET_GO.1.notify_all();
     until("the batch is committed", || {
@@ -153,6 +167,7 @@ async fn starts_no_call_claimed_before_pause() {
     );
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
     app.app()
+        .stores
         .pauses
         .resume(Origin::system(), Queue::Default, None)
         .await

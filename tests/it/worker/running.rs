@@ -184,10 +184,16 @@ async fn counts_timeout_as_failed_attempt() {
     })
     .await;
     let process = app.app();
-    let health = || process.liveness.queue(process.clock.as_ref());
+    let health = || {
+        process
+            .observation
+            .liveness
+            .queue(process.ports.clock.as_ref())
+    };
     let found = (
         health(),
         process
+            .stores
             .pauses
             .count_under_way(Queue::Default, Some(shop.id)),
     );
@@ -199,7 +205,10 @@ async fn counts_timeout_as_failed_attempt() {
         "its thread and its slot are occupied until it ends"
     );
     until("it has ended after all", || health() == Ok(())).await;
-    assert_eq!(process.pauses.count_under_way(Queue::Default, None), 0);
+    assert_eq!(
+        process.stores.pauses.count_under_way(Queue::Default, None),
+        0
+    );
     drop(process);
     worker.stop(LONG).await;
     let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");

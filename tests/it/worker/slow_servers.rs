@@ -23,10 +23,7 @@ fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         message_id: format!("test.{}", outbound_job.job_id),
         date_ms: 0,
     };
-    let sent = outbound_job
-        .app
-        .mailer
-        .send(&mail, outbound_job.remaining());
+    let sent = outbound_job.mailer.send(&mail, outbound_job.remaining());
     sent.map_err(|error| JobError::transient(error.to_string()))
 }
 
@@ -73,7 +70,10 @@ async fn frees_slots_when_mail_server_drips() {
     assert_eq!(errors, [said]);
     let process = app.app();
     assert_eq!(
-        process.liveness.queue(process.clock.as_ref()),
+        process
+            .observation
+            .liveness
+            .queue(process.ports.clock.as_ref()),
         Ok(()),
         "nothing hangs"
     );

@@ -78,11 +78,11 @@ async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
     })
     .await;
     until("the delayed one is known", || {
-        app.app().liveness.oldest_due() == Some(due)
+        app.app().observation.liveness.oldest_due() == Some(due)
     })
     .await;
     until("only the busy one is open", || {
-        app.app().registry.list_open() == [busy.id]
+        app.app().stores.registry.list_open() == [busy.id]
     })
     .await;
     assert_eq!(jobs(&delayed, CALL), ["scheduled|0|0"]);
@@ -91,7 +91,7 @@ async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
         jobs(&delayed, CALL) == ["completed|1|0"]
     })
     .await;
-    let open = app.app().registry.list_open();
+    let open = app.app().stores.registry.list_open();
     assert!(!open.contains(&resting.id), "{open:?}");
     worker.stop(Duration::from_secs(30)).await;
 }

@@ -38,7 +38,7 @@ fn trusted() -> TestApp {
 fn trusted_with(settings: impl FnOnce(&mut Config)) -> TestApp {
     let app = TestApp::with(false, settings);
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
+    blocking(|| running.stores.clock_watch.observe()).expect("the clock is checked");
     app
 }
 
@@ -173,7 +173,7 @@ fn deletes_nothing_while_clock_is_suspect() {
     app.advance(DAY);
     assert_eq!(next(&app), ["discarded", "completed", "completed"]);
     let running = app.app();
-    blocking(|| running.clock_watch.confirm(Origin::system()))
+    blocking(|| running.stores.clock_watch.confirm(Origin::system()))
         .expect("the operator confirms the clock");
     drop(running);
     assert_eq!(

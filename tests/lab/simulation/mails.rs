@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use tillbox::outbound::mail::Mailer;
 use tillbox::tenant::orders::CONFIRMATION;
 use tillbox::worker::JobError;
 use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
@@ -54,7 +55,10 @@ fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     };
     send(outbound_job)?;
     let name = format!("order-confirmation.{}.eml", outbound_job.job_id);
-    let read = std::fs::read(outbound_job.app.config.outbox_dir().join(&name));
+    let Mailer::Outbox { dir, .. } = outbound_job.mailer else {
+        return Err(JobError::permanent("mails do not go to the outbox"));
+    };
+    let read = std::fs::read(dir.join(&name));
     let bytes =
         read.map_err(|error| JobError::permanent(format!("the sent mail is missing: {error}")))?;
     let mut guard = server();

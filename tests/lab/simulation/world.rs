@@ -315,9 +315,9 @@ impl World {
         let Some(instance) = &self.instance else {
             return;
         };
-        for (id, kind) in instance.app.registry.list_unavailable() {
+        for (id, kind) in instance.app.stores.registry.list_unavailable() {
             if kind == StorageErrorKind::Held {
-                instance.app.registry.release(id);
+                instance.app.stores.registry.release(id);
             }
         }
     }
@@ -525,7 +525,7 @@ impl World {
         let instance = self.instance();
         worker::run_until_idle_with(&instance.app, *mails::HANDLERS);
         for access in oracle::tenants(instance).unwrap_or_default() {
-            if let Ok(db) = instance.app.registry.open(&access) {
+            if let Ok(db) = instance.app.stores.registry.open(&access) {
                 // A failed sweep is repeated in the next pass; the comparison finds anything left.
                 drop(
                     db.write(Origin::system(), inventory::expire_reservations)
@@ -560,7 +560,7 @@ impl World {
             "the files are closed; disruption: {disruption:?}"
         ));
         self.start_disruption(disruption);
-        self.instance().app.registry.close_all();
+        self.instance().app.stores.registry.close_all();
         self.end_disruption(disruption)?;
         self.compare()
     }

@@ -99,7 +99,7 @@ async fn sweep(
     let mut faults = RequestFaults::default();
     let queue = faults.optional("?queue", query.queue.as_deref().map(parse_queue));
     let queue = faults.finish(queue)?;
-    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, query.tenant.as_deref()).await?;
     let swept = landlord
         .blocking(move |landlord: &Landlord| sweep_batch(landlord, sweep, queue, named, walk));
     swept.await.map(Json)
@@ -112,7 +112,7 @@ fn sweep_batch(
     named: Option<TenantAccess>,
     walk: WalkRequest,
 ) -> Result<SweepView, Problem> {
-    let tenants = TenantBatch::from(&landlord.app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&landlord.app.stores, named, walk.tenant_seq)?;
     let (mut swept, mut failed, mut jobs) = (Vec::new(), Vec::new(), 0);
     let view = |swept, failed, next_cursor| SweepView {
         swept,
@@ -176,7 +176,7 @@ fn sweep_tenant(
     queue: Option<Queue>,
     after: i64,
 ) -> Result<Swept, Problem> {
-    let db = landlord.app.registry.open(access)?;
+    let db = landlord.app.stores.registry.open(access)?;
     let swept = db.write(landlord.origin.clone(), move |work| {
         jobs::sweep_discarded(work, sweep, queue, after)
     });
@@ -189,6 +189,7 @@ fn sweep_tenant(
         let (id, details) = (access.id(), json!({"queue": queue, "jobs": swept.changed}));
         let recorded = landlord
             .app
+            .stores
             .directory
             .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(

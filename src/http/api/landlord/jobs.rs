@@ -14,7 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::tenant_walk::{TenantBatch, named, tenant_of_job};
-use crate::app::App;
+use crate::app::{App, Stores};
+use crate::config::Queues;
 use crate::http::api::form::PageParams;
 use crate::http::api::redact::redacted;
 use crate::http::extract::{Landlord, PathId, QueryOf, WalkBeside};
@@ -74,10 +75,8 @@ struct JobLineView {
 }
 
 impl JobLineView {
-    fn of(app: &App, tenant: &TenantAccess, line: JobLine) -> Self {
-        let tries = app
-            .config
-            .queue
+    fn of(queues: &Queues, tenant: &TenantAccess, line: JobLine) -> Self {
+        let tries = queues
             .find(line.queue.as_str())
             .map_or(0, |settings| settings.tries);
         Self {
@@ -113,9 +112,9 @@ struct JobView {
 }
 
 impl JobView {
-    fn of(app: &App, tenant: &TenantAccess, job: JobDetail) -> Self {
+    fn of(queues: &Queues, tenant: &TenantAccess, job: JobDetail) -> Self {
         Self {
-            line: JobLineView::of(app, tenant, job.line),
+            line: JobLineView::of(queues, tenant, job.line),
             payload: redacted(&job.payload),
             errors: redacted(&job.errors),
         }
@@ -220,19 +219,22 @@ async fn list_jobs(
     QueryOf(query): QueryOf<JobsQuery>,
 ) -> Result<Json<JobPageView>, Problem> {
     let filter = query.filter()?;
-    let named = named(&landlord.app, query.tenant.as_deref()).await?;
-    let page = landlord
-        .blocking(move |landlord: &Landlord| walk_jobs(&landlord.app, named, walk, &filter));
+    let named = named(&landlord.app.stores, query.tenant.as_deref()).await?;
+    let page = landlord.blocking(move |landlord: &Landlord| {
+        let app = &landlord.app;
+        walk_jobs(&app.stores, &app.config.queue, named, walk, &filter)
+    });
     page.await.map(Json)
 }
 
 fn walk_jobs(
-    app: &App,
+    stores: &Stores,
+    queues: &Queues,
     named: Option<TenantAccess>,
     walk: WalkRequest,
     filter: &JobFilter,
 ) -> Result<JobPageView, Problem> {
-    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(stores, named, walk.tenant_seq)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
         data,
@@ -256,7 +258,7 @@ fn walk_jobs(
             i64::MAX
         };
         let filter = filter.clone();
-        let found = tenants.read_tenant(app, access, &mut unavailable, |db| {
+        let found = tenants.read_tenant(stores, access, &mut unavailable, |db| {
             let within = Duration::from_millis(LONG_READ_MS);
             Ok(db
                 .read_within(within, move |view| {
@@ -270,7 +272,7 @@ fn walk_jobs(
         data.extend(
             lines
                 .into_iter()
-                .map(|line| JobLineView::of(app, access, line)),
+                .map(|line| JobLineView::of(queues, access, line)),
         );
         if let Some(next) = next {
             return Ok(page(
@@ -296,11 +298,11 @@ async fn get_job(
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
-    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, of.tenant.as_deref()).await?;
     let show = move |landlord: &Landlord| {
-        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
+        let (access, db) = tenant_of_job(&landlord.app.stores, named, id)?;
         let job = db.read(move |view| jobs::require_job(view, id)).wait()?;
-        Ok(JobView::of(&landlord.app, &access, job))
+        Ok(JobView::of(&landlord.app.config.queue, &access, job))
     };
     landlord.blocking(show).await.map(Json)
 }
@@ -317,9 +319,9 @@ async fn retry_job(
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
-    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, of.tenant.as_deref()).await?;
     let retry = move |landlord: &Landlord| {
-        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
+        let (access, db) = tenant_of_job(&landlord.app.stores, named, id)?;
         let retried = db.write(landlord.origin.clone(), move |work| {
             let changed = jobs::retry_job(work, id)?;
             Ok::<_, JobRefused>((changed, jobs::require_job(work, id)?))
@@ -328,7 +330,7 @@ async fn retry_job(
         if changed {
             record_in_audit_log(landlord, "job.retried", &access, &job.line)?;
         }
-        Ok(JobView::of(&landlord.app, &access, job))
+        Ok(JobView::of(&landlord.app.config.queue, &access, job))
     };
     landlord.blocking(retry).await.map(Json)
 }
@@ -344,9 +346,9 @@ async fn remove_job(
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<RemovedJobView>, Problem> {
-    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, of.tenant.as_deref()).await?;
     let remove = move |landlord: &Landlord| {
-        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
+        let (access, db) = tenant_of_job(&landlord.app.stores, named, id)?;
         let removed = db.write(landlord.origin.clone(), move |work| {
             let job = jobs::require_job(work, id)?;
             Ok::<_, JobRefused>((jobs::remove_job(work, id)?, job))
@@ -380,6 +382,7 @@ fn record_in_audit_log(
     let details = json!({"queue": job.queue, "kind": job.kind});
     let recorded = landlord
         .app
+        .stores
         .directory
         .change(landlord.origin.clone(), move |work| {
             commands::record_jobs_audit(work, &action, &subject, tenant, details.clone())

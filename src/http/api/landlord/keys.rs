@@ -153,21 +153,25 @@ async fn create_key(
     name: Name,
     scopes: Scopes,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
-    let key = keys::generate(landlord.app.entropy.as_ref());
+    let key = keys::generate(landlord.app.ports.entropy.as_ref());
     let stored = key.clone();
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        let tenant = tenant
-            .as_ref()
-            .map(|slug| commands::show_tenant(work, slug.as_str()))
-            .transpose()?;
-        Ok::<_, Problem>(commands::insert_key(
-            work,
-            tenant.map(|tenant| tenant.id),
-            &name,
-            scopes,
-            &stored,
-        )?)
-    });
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            let tenant = tenant
+                .as_ref()
+                .map(|slug| commands::show_tenant(work, slug.as_str()))
+                .transpose()?;
+            Ok::<_, Problem>(commands::insert_key(
+                work,
+                tenant.map(|tenant| tenant.id),
+                &name,
+                scopes,
+                &stored,
+            )?)
+        });
     let view = CreatedKeyView {
         id: change.await?,
         prefix: key.prefix,
@@ -183,7 +187,7 @@ async fn list_keys(
     tenant: Option<Slug>,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
     let list = move |landlord: &Landlord| {
-        let directory = &landlord.app.directory;
+        let directory = &landlord.app.stores.directory;
         // Writes pending times of use first. When nothing can be written, keys can still be listed.
         if let Err(error) = directory.flush_used() {
             tracing::warn!(error = %error, "storing the last use of keys failed");
@@ -216,7 +220,7 @@ async fn create_tenant_key(
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_tenant(&command.scopes)?;
-    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
     create_key(landlord, Some(slug), command.name, scopes).await
 }
 
@@ -230,7 +234,7 @@ async fn list_tenant_keys(
     PathText(slug): PathText<String>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
     list_keys(landlord, page, Some(slug)).await
 }
 
@@ -263,9 +267,13 @@ async fn revoke_key(
     landlord: Landlord,
     PathId(id): PathId<ApiKeyKind>,
 ) -> Result<StatusCode, Problem> {
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        Ok::<_, Problem>(commands::revoke_key(work, id)?)
-    });
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            Ok::<_, Problem>(commands::revoke_key(work, id)?)
+        });
     change.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::jobs::parse_queue;
 use super::tenant_walk::{CursorParams, TenantBatch, named};
-use crate::app::App;
+use crate::app::{App, Stores};
 use crate::http::api::view::views;
 use crate::http::extract::{Landlord, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
@@ -68,6 +68,7 @@ impl QueueView {
             .find(queue.as_str())
             .expect("every queue has its settings");
         let paused_for_all = app
+            .stores
             .pauses
             .list()
             .into_iter()
@@ -75,6 +76,7 @@ impl QueueView {
             .map(|(_, at)| at);
         let paused_for_tenant = tenant.and_then(|tenant| {
             let paused = app
+                .stores
                 .pauses
                 .list_tenants(queue)
                 .into_iter()
@@ -88,6 +90,7 @@ impl QueueView {
             paused: paused_at.is_some(),
             paused_at,
             under_way: app
+                .stores
                 .pauses
                 .count_under_way(queue, tenant.map(TenantAccess::id)),
             workers: settings.workers,
@@ -210,19 +213,19 @@ async fn queue_stats(
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<StatsQuery>,
 ) -> Result<Json<StatsView>, Problem> {
-    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, query.tenant.as_deref()).await?;
     let stats = landlord.blocking(move |landlord: &Landlord| count(&landlord.app, named, walk));
     stats.await.map(Json)
 }
 
 fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<StatsView, Problem> {
     let tenant = named.clone();
-    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
     let (mut tenant_count, mut unavailable) = (0, Vec::new());
     let mut depths: BTreeMap<(Queue, Option<State>), i64> = BTreeMap::new();
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
     for (_, access) in &tenants.batch {
-        let found = tenants.read_tenant(app, access, &mut unavailable, |db| {
+        let found = tenants.read_tenant(&app.stores, access, &mut unavailable, |db| {
             Ok(db
                 .read_within(Duration::from_millis(LONG_READ_MS), read_depths)
                 .wait()?)
@@ -245,7 +248,7 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
         let count = |state| depths.get(&(*queue, state)).copied().unwrap_or(0);
         queues.push(QueueStatsView {
             queue: QueueView::of(app, *queue, tenant.as_ref()),
-            paused_tenants: paused_tenants(app, *queue)?,
+            paused_tenants: paused_tenants(&app.stores, *queue)?,
             available: count(Some(State::Available)),
             scheduled: count(Some(State::Scheduled)),
             running: count(Some(State::Running)),
@@ -256,7 +259,11 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
             oldest_ready_at: oldest.get(queue).copied(),
         });
     }
-    let last_hour = app.job_stats.snapshot(app.clock.now()).kinds;
+    let last_hour = app
+        .observation
+        .job_stats
+        .snapshot(app.ports.clock.now())
+        .kinds;
     Ok(StatsView {
         queues,
         last_hour: last_hour.into_iter().map(KindView::from).collect(),
@@ -269,11 +276,11 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
 }
 
 /// Lists the tenants for which a queue is paused individually. Blocks.
-fn paused_tenants(app: &App, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
+fn paused_tenants(stores: &Stores, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
     let mut paused = Vec::new();
-    for (id, paused_at) in app.pauses.list_tenants(queue) {
+    for (id, paused_at) in stores.pauses.list_tenants(queue) {
         // A tenant that was deleted meanwhile is left out.
-        if let Some(access) = app.directory.tenant_of_id(id).wait()? {
+        if let Some(access) = stores.directory.tenant_of_id(id).wait()? {
             let tenant = access.slug().clone();
             paused.push(PausedTenantView { tenant, paused_at });
         }
@@ -298,7 +305,8 @@ async fn selected(
 ) -> Result<(Queue, Option<TenantAccess>), Problem> {
     let queue = parse_queue(name)
         .map_err(|detail| Problem::new(Class::NotFound, "queue_not_found", detail))?;
-    Ok((queue, named(&landlord.app, of.tenant.as_deref()).await?))
+    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
+    Ok((queue, tenant))
 }
 
 /// Pauses a queue for all tenants, or for the named one, until it is resumed: no new job begins.
@@ -313,7 +321,10 @@ async fn pause_queue(
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let (queue, tenant) = selected(&landlord, &name, of).await?;
-    let (pauses, id) = (&landlord.app.pauses, tenant.as_ref().map(TenantAccess::id));
+    let (pauses, id) = (
+        &landlord.app.stores.pauses,
+        tenant.as_ref().map(TenantAccess::id),
+    );
     pauses.pause(landlord.origin, queue, id).await?;
     Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
@@ -330,7 +341,10 @@ async fn resume_queue(
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let (queue, tenant) = selected(&landlord, &name, of).await?;
-    let (pauses, id) = (&landlord.app.pauses, tenant.as_ref().map(TenantAccess::id));
+    let (pauses, id) = (
+        &landlord.app.stores.pauses,
+        tenant.as_ref().map(TenantAccess::id),
+    );
     pauses.resume(landlord.origin, queue, id).await?;
     Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
@@ -345,7 +359,7 @@ async fn release_jobs(
     landlord: Landlord,
     QueryOf(query): QueryOf<ReleaseQuery>,
 ) -> Result<Json<ReleasedView>, Problem> {
-    let access = named(&landlord.app, Some(&query.tenant)).await?;
+    let access = named(&landlord.app.stores, Some(&query.tenant)).await?;
     let access = access.ok_or_else(|| DirectoryRefused::TenantNotFound(query.tenant))?;
     landlord
         .blocking(move |landlord: &Landlord| release(landlord, &access))
@@ -355,7 +369,7 @@ async fn release_jobs(
 
 /// Releases jobs in small transactions, so that sales continue meanwhile. Blocks.
 fn release(landlord: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Problem> {
-    let db = landlord.app.registry.open(access)?;
+    let db = landlord.app.stores.registry.open(access)?;
     let (mut released, mut superseded) = (0, 0);
     loop {
         let batch = db
@@ -374,6 +388,7 @@ fn release(landlord: &Landlord, access: &TenantAccess) -> Result<ReleasedView, P
         );
         let recorded = landlord
             .app
+            .stores
             .directory
             .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(

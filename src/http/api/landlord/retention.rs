@@ -154,7 +154,7 @@ struct NoFilter {}
 #[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams),
     request_body = PruneBody,
     responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"),
-        (status = 409, description = "`clock_doubtful`"),
+        (status = 409, description = "`clock_suspect`"),
     (status = 422, description = "`validation_failed`")))]
 async fn prune(
     landlord: Landlord,
@@ -162,7 +162,7 @@ async fn prune(
     QueryOf(NoFilter {}): QueryOf<NoFilter>,
     Body(call): Body<PruneCall>,
 ) -> Result<Json<PruneView>, Problem> {
-    let named = named(&landlord.app, call.tenant.as_deref()).await?;
+    let named = named(&landlord.app.stores, call.tenant.as_deref()).await?;
     let pruned = landlord.blocking(move |landlord: &Landlord| match call.now.is_empty() {
         true => prune_by_age(landlord, &call, named, walk),
         false => prune_now(landlord, &call, named, walk),
@@ -178,16 +178,16 @@ fn prune_by_age(
 ) -> Result<PruneView, Problem> {
     let (app, prune) = (&landlord.app, call.prune);
     // Read first, because the confirmation and the end of a suspicion are entries themselves.
-    let newest = retention::newest_in_landlord(app)?;
+    let newest = retention::newest_in_landlord(&app.stores)?;
     if call.clock_is_right {
-        app.clock_watch.confirm(landlord.origin.clone())?;
+        app.stores.clock_watch.confirm(landlord.origin.clone())?;
     }
     if !prune.dry_run {
         // Checked before anything is opened, to refuse the whole call.
-        retention::trusted_now(app)?;
+        retention::trusted_now(&app.stores, &app.ports)?;
     }
     let is_first = named.is_none() && walk.tenant_seq == 0;
-    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
     let mut pruned = Vec::new();
     if is_first {
         let rows = retention::prune_landlord(app, &landlord.origin, prune, Some(newest))?;
@@ -205,9 +205,16 @@ fn prune_now(
     walk: WalkRequest,
 ) -> Result<PruneView, Problem> {
     let (app, dry_run) = (&landlord.app, call.prune.dry_run);
-    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
     prune_each(dry_run, &tenants, Vec::new(), |access| {
-        retention::prune_tenant_now(app, access, &landlord.origin, &call.now, dry_run)
+        retention::prune_tenant_now(
+            &app.stores,
+            &app.limits,
+            access,
+            &landlord.origin,
+            &call.now,
+            dry_run,
+        )
     })
 }
 
@@ -331,19 +338,19 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         last_run_at: status.last_run_at,
         next_run_at: status.next_run_at,
     };
-    let landlord_check = integrity::find_landlord_check(app)?;
+    let landlord_check = integrity::find_landlord_check(&app.stores)?;
     let landlord_wrong = landlord_check
         .checked
         .filter(|checked| checked.mismatches > 0)
         .map(|checked| WrongView::of(None, checked));
-    let tenants_wrong = integrity::list_wrong(app)?.into_iter();
+    let tenants_wrong = integrity::list_wrong(&app.stores)?.into_iter();
     let wrong = landlord_wrong
         .into_iter()
         .chain(tenants_wrong.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
     let landlord_unchecked = landlord_check
         .unchecked
         .map(|unchecked| UncheckedView::of(None, unchecked));
-    let tenants_unchecked = integrity::list_unchecked(app)?.into_iter();
+    let tenants_unchecked = integrity::list_unchecked(&app.stores)?.into_iter();
     let unchecked =
         tenants_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
     Ok(RetentionView {
@@ -352,7 +359,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         stripe_events_days: keep.stripe_events_days,
         timezone: keep.timezone.clone(),
         tasks: tasks::list_tasks(app)?.into_iter().map(task).collect(),
-        clock_suspicion: app.clock_watch.observe()?,
+        clock_suspicion: app.stores.clock_watch.observe()?,
         mismatches: wrong.collect(),
         unchecked: landlord_unchecked.into_iter().chain(unchecked).collect(),
     })

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Stores;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
 use crate::primitives::id::JobId;
@@ -28,10 +28,10 @@ pub struct CursorParams {
 }
 
 /// Returns the tenant that a query names, by slug or id.
-pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {
+pub async fn named(stores: &Stores, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let slug = super::tenants::slug_in_path(app, text).await?;
-    let found = app.directory.tenant_of_slug(&slug).await?;
+    let slug = super::tenants::slug_in_path(stores, text).await?;
+    let found = stores.directory.tenant_of_slug(&slug).await?;
     let access = found.ok_or_else(|| DirectoryRefused::TenantNotFound(text.to_owned()))?;
     match access.status() {
         TenantStatus::Active | TenantStatus::Suspended => Ok(Some(access)),
@@ -51,7 +51,11 @@ pub struct TenantBatch {
 
 impl TenantBatch {
     /// Returns the named tenant, or the next few from a position on.
-    pub fn from(app: &App, named: Option<TenantAccess>, position: i64) -> Result<Self, Problem> {
+    pub fn from(
+        stores: &Stores,
+        named: Option<TenantAccess>,
+        position: i64,
+    ) -> Result<Self, Problem> {
         if let Some(access) = named {
             return Ok(Self {
                 batch: vec![(0, access)],
@@ -60,7 +64,7 @@ impl TenantBatch {
             });
         }
         let fetch = WALK_TENANTS_MAX + 1;
-        let read = app
+        let read = stores
             .directory
             .read(move |view| commands::list_with_file_from(view, position, fetch));
         let mut batch = read.wait()?;
@@ -85,12 +89,12 @@ impl TenantBatch {
     /// caller did not name it.
     pub fn read_tenant<R>(
         &self,
-        app: &App,
+        stores: &Stores,
         access: &TenantAccess,
         unavailable: &mut Vec<Slug>,
         read: impl FnOnce(&Database<Tenant>) -> Result<R, Problem>,
     ) -> Result<Option<R>, Problem> {
-        let result = app
+        let result = stores
             .registry
             .open(access)
             .map_err(Problem::from)
@@ -145,23 +149,23 @@ fn log_skipped(call: &'static str, access: &TenantAccess, problem: &Problem) {
 
 /// Finds the tenant in whose file a job is: the named one, or any. Open files are searched first.
 pub fn tenant_of_job(
-    app: &App,
+    stores: &Stores,
     named: Option<TenantAccess>,
     id: JobId,
 ) -> Result<(TenantAccess, Database<Tenant>), Problem> {
     let has = |db: &Database<Tenant>| db.read(move |view| jobs::has_job(view, id)).wait();
     if let Some(access) = named {
-        let db = app.registry.open(&access)?;
+        let db = stores.registry.open(&access)?;
         return if has(&db)? {
             Ok((access, db))
         } else {
             Err(JobRefused::NotFound.into())
         };
     }
-    let mut tenants = app.directory.read(commands::list_with_file).wait()?;
-    tenants.sort_by_key(|access| app.registry.peek(access.id()).is_none());
+    let mut tenants = stores.directory.read(commands::list_with_file).wait()?;
+    tenants.sort_by_key(|access| stores.registry.peek(access.id()).is_none());
     for access in tenants {
-        let found = app
+        let found = stores
             .registry
             .open(&access)
             .ok()

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::{App, Limits, Stores};
 use crate::http::api::form::{PageParams, PageView};
 use crate::http::api::view::views;
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
@@ -125,9 +125,9 @@ impl FromBody for CreateTenant {
 }
 
 /// Returns the slug of the tenant that a path names, by slug or id. Any other text names no tenant.
-pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem> {
+pub(super) async fn slug_in_path(stores: &Stores, text: &str) -> Result<Slug, Problem> {
     if let Ok(id) = TenantId::parse(text)
-        && let Some(tenant) = app.directory.tenant_of_id(id).await?
+        && let Some(tenant) = stores.directory.tenant_of_id(id).await?
     {
         return Ok(tenant.slug().clone());
     }
@@ -143,7 +143,10 @@ async fn create_tenant(
     landlord: Landlord,
     Body(command): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
-    require_room(&landlord.app)?;
+    require_room(
+        &landlord.app.limits,
+        landlord.app.config.storage.disk_reserve,
+    )?;
     let create =
         move |landlord: &Landlord| Ok(landlord.app.create_tenant(&landlord.origin, &command)?);
     let created = landlord.blocking(create).await?;
@@ -161,7 +164,7 @@ async fn list_tenants(
     landlord: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TenantView>>, Problem> {
-    let directory = &landlord.app.directory;
+    let directory = &landlord.app.stores.directory;
     let tenants: Result<_, Problem> = directory
         .read(move |view| Ok(commands::list_tenants(view, page)?))
         .await;
@@ -176,14 +179,21 @@ async fn get_tenant(
     landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<ShownTenantView>, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
-    let directory = &landlord.app.directory;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
+    let directory = &landlord.app.stores.directory;
     let access = directory.tenant_of_slug(&slug).await?;
     let tenant: Result<_, Problem> = directory
         .read(move |view| Ok(commands::show_tenant(view, slug.as_str())?))
         .await;
     let tenant = TenantView::from(tenant?);
-    let disk = landlord.blocking(move |landlord| Ok(measure(&landlord.app, tenant.id, access)));
+    let disk = landlord.blocking(move |landlord| {
+        Ok(measure(
+            &landlord.app.stores,
+            &landlord.app.limits,
+            tenant.id,
+            access,
+        ))
+    });
     Ok(Json(ShownTenantView {
         disk: disk.await?,
         tenant,
@@ -192,7 +202,12 @@ async fn get_tenant(
 
 /// Measures a tenant's disk space. A fault of its file becomes a note, so that the tenant is still
 /// shown.
-fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
+fn measure(
+    stores: &Stores,
+    limits: &Limits,
+    id: TenantId,
+    access: Option<TenantAccess>,
+) -> DiskView {
     let has_file = |access: &TenantAccess| {
         matches!(
             access.status(),
@@ -201,7 +216,7 @@ fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
     };
     let measured = access
         .filter(has_file)
-        .map(|access| tenant_files::measure_tenant(app, &access));
+        .map(|access| tenant_files::measure_tenant(stores, &access));
     let (free_bytes, parts, note) = match measured {
         None => (None, None, None),
         Some(Err(error)) => (None, None, Some(error.to_string())),
@@ -214,8 +229,8 @@ fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
             Err(kind) => (Some(usage.free_bytes), None, Some(kind.to_string())),
         },
     };
-    let usage = app.shares.look_again(id);
-    let (file_bytes, wal_bytes) = app.shares.measure(id);
+    let usage = limits.shares.refresh_now(id);
+    let (file_bytes, wal_bytes) = limits.shares.measure(id);
     DiskView {
         used_bytes: file_bytes + wal_bytes,
         share_bytes: usage.map(|usage| usage.share),
@@ -234,14 +249,18 @@ async fn delete_tenant(
     landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<StatusCode, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
     let delete = move |landlord: &Landlord| {
-        let found = landlord.app.directory.tenant_of_slug(&slug).wait()?;
-        landlord.app.provisioner.delete(&landlord.origin, &slug)?;
+        let found = landlord.app.stores.directory.tenant_of_slug(&slug).wait()?;
+        landlord
+            .app
+            .stores
+            .provisioner
+            .delete(&landlord.origin, &slug)?;
         if let Some(access) = found {
-            landlord.app.pauses.forget(access.id());
-            landlord.app.job_stats.forget(access.id());
-            landlord.app.shares.forget(access.id());
+            landlord.app.stores.pauses.forget(access.id());
+            landlord.app.observation.job_stats.forget(access.id());
+            landlord.app.limits.shares.forget(access.id());
         }
         Ok(())
     };
@@ -276,10 +295,14 @@ async fn set_suspended(
     slug: String,
     suspended: bool,
 ) -> Result<Json<TenantView>, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
-    });
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
+        });
     Ok(Json(change.await?.into()))
 }
 
@@ -311,9 +334,13 @@ async fn add_domain(
     PathText(slug): PathText<String>,
     Body(AddDomain(host)): Body<AddDomain>,
 ) -> Result<Json<TenantView>, Problem> {
-    let slug = slug_in_path(&landlord.app, &slug).await?;
-    let change = landlord.app.directory.change(landlord.origin, move |work| {
-        Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
-    });
+    let slug = slug_in_path(&landlord.app.stores, &slug).await?;
+    let change = landlord
+        .app
+        .stores
+        .directory
+        .change(landlord.origin, move |work| {
+            Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
+        });
     Ok(Json(change.await?.into()))
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::primitives::{Clock as _, ManualClock, Timestamp};
 use axum::routing::get;
 use axum::{Extension, body::Body};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;

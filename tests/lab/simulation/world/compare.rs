@@ -21,7 +21,7 @@ impl World {
     /// Checks that the files match the models.
     pub(super) fn compare(&mut self) -> Verdict {
         for access in oracle::tenants(self.instance())? {
-            let opened = self.instance().app.registry.open(&access);
+            let opened = self.instance().app.stores.registry.open(&access);
             drop(opened.map_err(|error| format!("{}: {error}", access.slug()))?);
         }
         for (slug, shop) in &self.shops {
