@@ -612,7 +612,7 @@ CREATE TABLE job (
     errors       TEXT NOT NULL CHECK (json_valid(errors)),
     -- The epoch in which the job was made or released. Only jobs of the file's current epoch run. Negative: the job is
     -- held because no handler runs its kind; the absolute value is its original epoch.
-    epoch        INTEGER NOT NULL CHECK (epoch <> 0)
+    epoch        INTEGER NOT NULL DEFAULT 1 CHECK (epoch <> 0)
 ) STRICT;
 -- Finished jobs, in the order in which they are deleted.
 CREATE INDEX job_completed_at ON job (finalized_at) WHERE state = 'completed';
