@@ -24,8 +24,8 @@ fn one_batch(app: &TestApp, shop: &TestShop, table: Table) -> i64 {
 const ROWS: &[(Table, &str, &str)] = &[
     (
         Table::IdempotencyKey,
-        "INSERT INTO idempotency_key (key, request_hash, status, body, created_at)
-         SELECT 'k-' || age, zeroblob(32), 200, x'', age FROM ages",
+        "INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at)
+         SELECT randomblob(32), zeroblob(32), 200, x'', age FROM ages",
         "created_at",
     ),
     (
