@@ -5,7 +5,7 @@
 //! attempts remain; mail is sent meanwhile.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use http::Method;
@@ -15,6 +15,7 @@ use crate::outbound::http::{AnswerPart, Bounds, Call, CallError, Outbound, Targe
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::platform::alerts::{AlertChannel, Channels, SharedChannels};
+use crate::primitives::sync;
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
@@ -173,10 +174,7 @@ impl AlertRecipients {
             configured: recipients.channels(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
         };
-        *self
-            .recipients
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(recipients);
+        *sync::write(&self.recipients) = Arc::new(recipients);
         self.channels.set(channels);
         missing.map_or(Ok(()), Err)
     }
@@ -193,10 +191,7 @@ impl AlertRecipients {
     }
 
     pub fn recipients(&self) -> Arc<Recipients> {
-        self.recipients
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        sync::read(&self.recipients).clone()
     }
 
     /// The configured channels, for code that creates alerts.

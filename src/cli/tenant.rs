@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, green, print, print_json, print_stderr, text};
+use super::output::{facts, green, print, print_json, print_stderr, table, text};
 use super::{Global, Json};
 use crate::primitives::{Currency, HostName, Name, Slug};
 
@@ -183,43 +183,26 @@ impl Create {
 
 fn list(client: &Client, output: Json) -> Result<Exit, Failure> {
     let tenants = client.list("/v1/landlord/tenants")?;
-    if output.json {
-        print_json(&Value::Array(tenants))?;
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(&[
-        "slug",
-        "name",
-        "currency",
-        "status",
-        "domains",
-        "created at",
-        "id",
-    ]);
-    for tenant in &tenants {
-        let cells = [
-            "slug",
-            "name",
-            "currency",
-            "status",
-            "domains",
-            "created_at",
-            "id",
-        ];
-        table.row(cells.map(|name| text(&tenant[name])));
-    }
-    print(&table.render("No tenants found. Create one: tillbox tenant create SLUG --name NAME"))?;
-    Ok(Exit::Done)
+    output.print(&json!(tenants), || {
+        let empty = "No tenants found. Create one: tillbox tenant create SLUG --name NAME";
+        table(&MEMBERS, &tenants, empty)
+    })
 }
 
 fn show(output: Json, tenant: &Value) -> Result<Exit, Failure> {
-    if output.json {
-        print_json(tenant)?;
-    } else {
-        print(&facts_of(tenant))?;
-    }
-    Ok(Exit::Done)
+    output.print(tenant, || facts_of(tenant))
 }
+
+/// The shown members of a tenant.
+const MEMBERS: [&str; 7] = [
+    "slug",
+    "name",
+    "currency",
+    "status",
+    "domains",
+    "created_at",
+    "id",
+];
 
 /// Labels and JSON pointers of the sizes of a tenant's file.
 const SIZES: [(&str, &str); 11] = [
@@ -237,15 +220,12 @@ const SIZES: [(&str, &str); 11] = [
 ];
 
 fn facts_of(tenant: &Value) -> String {
-    let mut known = vec![
-        ("slug", text(&tenant["slug"])),
-        ("name", text(&tenant["name"])),
-        ("currency", text(&tenant["currency"])),
-        ("status", text(&tenant["status"])),
-        ("domains", text(&tenant["domains"])),
-        ("created at", text(&tenant["created_at"])),
-        ("id", text(&tenant["id"])),
-    ];
+    let labels = MEMBERS.map(|member| member.replace('_', " "));
+    let mut known: Vec<_> = labels
+        .iter()
+        .zip(MEMBERS)
+        .map(|(label, member)| (label.as_str(), text(&tenant[member])))
+        .collect();
     let sizes = SIZES.iter().filter_map(|(name, pointer)| {
         let value = tenant.pointer(pointer).filter(|value| !value.is_null())?;
         let shown = value.as_u64().map_or_else(|| text(value), bytes);
@@ -362,15 +342,9 @@ impl Migrate {
                 }
             }
         }
-        if self.output.json {
-            print_json(&Value::Array(done))?;
-        } else {
-            let mut table = Table::new(&["slug", "status", "error"]);
-            done.iter().for_each(|row| {
-                table.row(["slug", "status", "error"].map(|name| text(&row[name])))
-            });
-            print(&table.render("No tenants found."))?;
-        }
+        self.output.print(&json!(done), || {
+            table(&["slug", "status", "error"], &done, "No tenants found.")
+        })?;
         first_failure.map_or(Ok(Exit::Done), Err)
     }
 }

@@ -22,22 +22,24 @@
 //!
 //! Deliberately absent: a time server. The operator who set the clock is asked to confirm it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::platform::alerts::AlertChannel;
+use crate::platform::audit;
 use crate::primitives::limits::{
     CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
     CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
 };
+use crate::primitives::sync;
 use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
     LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
 };
 use crate::tenancy::Directory;
-use crate::tenancy::commands::record_audit;
 
 /// The name of the alert about the present suspicion.
 const ALERT: &str = "clock_suspected";
@@ -87,6 +89,12 @@ pub struct ClockSuspicion {
     pub reason: String,
     /// The condition that ends the suspicion, as the end of a sentence.
     pub ends: String,
+}
+
+impl fmt::Display for ClockSuspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.since, self.reason)
+    }
 }
 
 /// A reading of the clock: its time, and the machine's uptime.
@@ -227,7 +235,7 @@ impl ClockWatch {
                 let now = work.now();
                 set_trust(work, now)?;
                 work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
-                record_audit(
+                audit::record(
                     work,
                     "clock.confirmed",
                     "landlord:clock",
@@ -392,7 +400,7 @@ impl ClockWatch {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "suspect_since": suspect_since, "because": why});
-                record_audit(work, "clock.trusted", "landlord:clock", details)
+                audit::record(work, "clock.trusted", "landlord:clock", details)
             },
         );
         write.wait()?;
@@ -432,13 +440,11 @@ impl ClockWatch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     fn last_result(&self) -> MutexGuard<'_, LastResult> {
-        self.last_result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.last_result)
     }
 }
 

@@ -8,7 +8,7 @@
 //! A failed alert is a failed job: it is logged and kept, but raises no further alert. `worker`
 //! delivers alerts.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ use super::queue::{self, Job, NewJob, Queue};
 use crate::primitives::Timestamp;
 use crate::primitives::id::{JobId, TenantId};
 use crate::primitives::limits::JOB_ERROR_CHARS_MAX;
+use crate::primitives::sync;
 use crate::storage::{Rows, StorageError, TenantWork, params, statements, text_enum};
 
 /// The kind of the job that ends a window.
@@ -71,14 +72,11 @@ pub struct SharedChannels(RwLock<Channels>);
 
 impl SharedChannels {
     pub fn get(&self) -> Channels {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        sync::read(&self.0).clone()
     }
 
     pub fn set(&self, channels: Channels) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = channels;
+        *sync::write(&self.0) = channels;
     }
 }
 

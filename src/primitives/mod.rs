@@ -17,9 +17,11 @@ pub mod origin;
 pub mod quantity;
 pub mod rate;
 pub mod recurrence;
+pub mod sync;
 pub mod text;
 pub mod timestamp;
 
+pub(crate) use class::refusals;
 pub use class::{Class, Refusal, chain};
 pub use client_hash::ClientHash;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};

@@ -4,7 +4,8 @@
 use serde_json::json;
 
 use super::orders::{self, Order, OrderRefused};
-use super::{audit, inventory, payments};
+use super::{inventory, payments};
+use crate::platform::audit;
 use crate::primitives::ClientHash;
 use crate::primitives::id::OrderId;
 use crate::primitives::limits::CANCELLED_PER_CALL_MAX;

@@ -1,7 +1,7 @@
 //! Use case: Place an order: a cart becomes an order that waits for its payment, with its stock
 //! held.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::cart::{self, CartForCheckout, CartRefused};
 use super::catalog;
@@ -11,10 +11,11 @@ use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use super::policy::StorefrontRules;
 use super::pricing::{self, DraftLine, PricingRefused};
-use super::{Policy, audit, settings};
+use super::{Policy, settings};
+use crate::platform::audit;
 use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
 use crate::primitives::limits::RESERVATION_TTL_MS;
-use crate::primitives::{Class, ClientHash, Currency, Email, Refusal};
+use crate::primitives::{ClientHash, Currency, Email, refusals};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// The command to place an order.
@@ -34,93 +35,38 @@ pub struct Placed {
     pub payment: Payment,
 }
 
-/// Reasons to refuse a sale or an order; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum SellRefused {
-    /// The cart cannot be ordered.
-    #[error(transparent)]
-    Cart(#[from] CartRefused),
-    #[error("no product {0} in this shop; check the product id")]
-    ProductNotFound(ProductId),
-    #[error("the product `{sku}` is not active; activate it, or remove it from the sale")]
-    ProductInactive { product_id: ProductId, sku: String },
-    /// The product is priced in another currency than the sale.
-    #[error(
-        "the product `{sku}` is priced in {product}, but this sale is in {sale}; sell it separately"
-    )]
-    CurrencyMismatch {
-        sku: String,
-        product: Currency,
-        sale: Currency,
-    },
-    /// The lines cannot be priced.
-    #[error(transparent)]
-    Pricing(#[from] PricingRefused),
-    /// The shop does not sell in the currency, or there is no rate to its own.
-    #[error(transparent)]
-    Currency(#[from] CurrencyRefused),
-    /// The payment method is not available.
-    #[error(transparent)]
-    Payment(#[from] PaymentRefused),
-    /// The client has too many unpaid orders.
-    #[error(
-        "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, or \
-         ask the shop to cancel them"
-    )]
-    TooManyUnpaid {
-        /// The unpaid orders allowed for one client.
-        limit: i64,
-    },
-    /// Insufficient stock, or more than one client without an API key may hold.
-    #[error(transparent)]
-    Stock(#[from] StockRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SellRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Cart(refused) => refused.class(),
-            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
-            Self::ProductInactive { .. } | Self::TooManyUnpaid { .. } => Class::Conflict,
-            Self::Pricing(refused) => refused.class(),
-            Self::Currency(refused) => refused.class(),
-            Self::Payment(refused) => refused.class(),
-            Self::Stock(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a sale or an order; the first that applies wins, in this order.
+    pub enum SellRefused {
+        ProductNotFound(ProductId): Invalid "product_not_found",
+            "no product {0} in this shop; check the product id";
+        ProductInactive { product_id: ProductId, sku: String }: Conflict "product_inactive",
+            "the product `{sku}` is not active; activate it, or remove it from the sale";
+        /// The product is priced in another currency than the sale.
+        CurrencyMismatch { sku: String, product: Currency, sale: Currency }:
+            Invalid "currency_mismatch",
+            "the product `{sku}` is priced in {product}, but this sale is in {sale}; sell it \
+             separately";
+        /// The client has too many unpaid orders.
+        TooManyUnpaid {
+            /// The unpaid orders allowed for one client.
+            limit: i64,
+        }: Conflict "unpaid_orders_limit",
+            "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, \
+             or ask the shop to cancel them";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Cart(refused) => refused.code(),
-            Self::ProductNotFound(_) => "product_not_found",
-            Self::ProductInactive { .. } => "product_inactive",
-            Self::CurrencyMismatch { .. } => "currency_mismatch",
-            Self::Pricing(refused) => refused.code(),
-            Self::Currency(refused) => refused.code(),
-            Self::Payment(refused) => refused.code(),
-            Self::TooManyUnpaid { .. } => "unpaid_orders_limit",
-            Self::Stock(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
+    inherits {
+        Cart(CartRefused),
+        Pricing(PricingRefused),
+        Currency(CurrencyRefused),
+        Payment(PaymentRefused),
+        Stock(StockRefused),
+        Storage(StorageError),
     }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Cart(refused) => refused.facts(),
-            Self::ProductNotFound(id) => Map::from_iter([("product_id".to_owned(), json!(id))]),
-            Self::ProductInactive { product_id, sku } => Map::from_iter([
-                ("product_id".to_owned(), json!(product_id)),
-                ("sku".to_owned(), json!(sku)),
-            ]),
-            Self::Currency(refused) => refused.facts(),
-            Self::Payment(refused) => refused.facts(),
-            Self::TooManyUnpaid { limit } => Map::from_iter([("limit".to_owned(), json!(limit))]),
-            Self::Stock(refused) => refused.facts(),
-            _ => Map::new(),
-        }
+    facts {
+        Self::ProductNotFound(id) => { product_id: id },
+        Self::ProductInactive { product_id, sku } => { product_id: product_id, sku: sku },
+        Self::TooManyUnpaid { limit } => { limit: limit },
     }
 }
 

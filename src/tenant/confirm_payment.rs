@@ -1,15 +1,16 @@
 //! Use case: Confirm a payment. It succeeds, with everything that follows from it in the same
 //! transaction, or it is declined.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::Policy;
 use super::finance::{self, SettleRefused, Settlement};
 use super::inventory::{self, Goods};
 use super::orders::{self, OrderEvent, OrderRefused};
-use super::payments::{self, Payment, PaymentRefused, PaymentStatus};
-use super::{Policy, audit};
+use super::payments::{self, Payment, PaymentRefused};
+use crate::platform::audit;
 use crate::primitives::id::PaymentId;
-use crate::primitives::{Class, Note, Refusal};
+use crate::primitives::{Note, refusals};
 use crate::storage::{StorageError, TenantWork};
 
 /// The command to confirm a payment.
@@ -29,47 +30,15 @@ pub enum Confirmed {
     Declined(Payment),
 }
 
-/// Reasons to refuse a confirmation; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfirmRefused {
-    #[error(transparent)]
-    Payment(#[from] PaymentRefused),
-    /// A step of the books was refused.
-    #[error(transparent)]
-    Settle(#[from] SettleRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+refusals! {
+    /// Reasons to refuse a confirmation; the first that applies wins, in this order.
+    pub enum ConfirmRefused {}
+    inherits { Payment(PaymentRefused), Settle(SettleRefused), Storage(StorageError) }
 }
 
 impl From<OrderRefused> for ConfirmRefused {
     fn from(refused: OrderRefused) -> Self {
         Self::Payment(refused.into())
-    }
-}
-
-impl Refusal for ConfirmRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Payment(refused) => refused.class(),
-            Self::Settle(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Payment(refused) => refused.code(),
-            Self::Settle(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Payment(refused) => refused.facts(),
-            Self::Settle(refused) => refused.facts(),
-            Self::Storage(_) => Map::new(),
-        }
     }
 }
 
@@ -88,16 +57,7 @@ pub fn confirm_payment(
 ) -> Result<Confirmed, ConfirmRefused> {
     let mut payment =
         payments::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Authorized => {}
-        PaymentStatus::Succeeded => {
-            return Err(PaymentRefused::AlreadyProcessed.into());
-        }
-        over => {
-            let order = orders::require_order(work, payment.order_id)?;
-            return Err(PaymentRefused::Over(over, order.status).into());
-        }
-    }
+    payments::require_unprocessed(work, &payment)?;
     payments::require_method(policy, payment.method)?;
     let mut order = orders::require_order(work, payment.order_id)?;
     if orders::next_status(order.status, OrderEvent::Pay).is_none() {

@@ -4,7 +4,6 @@
 //! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change,
 //! `f(view, …)` to read.
 
-pub mod audit;
 pub mod cancellation;
 pub mod cart;
 pub mod catalog;

@@ -7,7 +7,7 @@ use super::tax::{self, TaxRefused};
 use crate::primitives::id::{OrderLineId, ProductId};
 use crate::primitives::limits::ORDER_TOTAL_MINOR_MAX;
 use crate::primitives::{
-    Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp,
+    Currency, Money, MoneyError, Name, Quantity, Sku, TaxClass, TaxRate, Timestamp, refusals,
 };
 use crate::storage::TenantView;
 
@@ -71,37 +71,17 @@ pub struct Priced {
     pub total: Money,
 }
 
-/// Reasons why lines cannot be priced.
-#[derive(Debug, thiserror::Error)]
-pub enum PricingRefused {
-    /// A sum overflows.
-    #[error(transparent)]
-    Money(#[from] MoneyError),
-    /// The total exceeds the limit of one order.
-    #[error(
-        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; check \
-         the prices and quantities"
-    )]
-    TotalTooLarge(Money),
-    /// A tax class has no rate at that instant.
-    #[error(transparent)]
-    Tax(#[from] TaxRefused),
-}
-
-impl Refusal for PricingRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Money(_) | Self::TotalTooLarge(_) => Class::Invalid,
-            Self::Tax(refused) => refused.class(),
-        }
+refusals! {
+    /// Reasons why lines cannot be priced.
+    pub enum PricingRefused {
+        /// A sum overflows.
+        Money(#[from] MoneyError): Invalid "amount_too_large", "{0}";
+        /// The total exceeds the limit of one order.
+        TotalTooLarge(Money): Invalid "amount_too_large",
+            "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; \
+             check the prices and quantities";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Money(_) | Self::TotalTooLarge(_) => "amount_too_large",
-            Self::Tax(refused) => refused.code(),
-        }
-    }
+    inherits { Tax(TaxRefused) }
 }
 
 /// Prices `lines`, all of which are in `currency`, by the tax rates valid at `at`.

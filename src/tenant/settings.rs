@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::tax;
-use crate::primitives::{Class, Currency, Name, Refusal, Timestamp};
+use crate::platform::audit;
+use crate::primitives::{Currency, Name, Timestamp, refusals};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
@@ -39,31 +40,15 @@ pub struct ChangeShop {
     pub prices_include_tax: Option<bool>,
 }
 
-/// Reasons to refuse a change of the settings.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsRefused {
-    /// The caller has read an older version.
-    #[error(
-        "the settings have changed since they were read; read them again, then repeat the change"
-    )]
-    Stale,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SettingsRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stale => Class::Stale,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of the settings.
+    pub enum SettingsRefused {
+        /// The caller has read an older version.
+        Stale: Stale "stale_version",
+            "the settings have changed since they were read; read them again, then repeat the \
+             change";
     }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stale => "stale_version",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
@@ -113,7 +98,7 @@ pub fn change_shop(
         params![name, prices_include_tax, now],
         Rows::Exactly(1),
     )?;
-    super::audit::record(
+    audit::record(
         work,
         "settings.changed",
         "shop",

@@ -6,10 +6,11 @@
 
 use serde_json::json;
 
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{TaxRateId, TaxRateKind};
 use crate::primitives::{
-    Class, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp,
+    Money, MoneyError, Name, Rounding, TaxClass, TaxRate, Timestamp, refusals,
 };
 use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements};
 
@@ -52,33 +53,16 @@ pub struct AddRate {
     pub valid_from: Option<Timestamp>,
 }
 
-/// Reasons to refuse a rate.
-#[derive(Debug, thiserror::Error)]
-pub enum TaxRefused {
-    /// The class has a rate with the same beginning.
-    #[error("the class `{0}` has a rate from that instant already; choose another valid_from")]
-    SameStart(TaxClass),
-    #[error("there is no tax class `{0}`; add a rate for it first")]
-    UnknownClass(TaxClass),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for TaxRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::SameStart(_) => Class::Conflict,
-            Self::UnknownClass(_) => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a rate.
+    pub enum TaxRefused {
+        /// The class has a rate with the same beginning.
+        SameStart(TaxClass): Conflict "tax_rate_exists",
+            "the class `{0}` has a rate from that instant already; choose another valid_from";
+        UnknownClass(TaxClass): Invalid "unknown_tax_class",
+            "there is no tax class `{0}`; add a rate for it first";
     }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::SameStart(_) => "tax_rate_exists",
-            Self::UnknownClass(_) => "unknown_tax_class",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
@@ -128,7 +112,7 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
     )?;
     let details =
         json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
-    super::audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
+    audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
     Ok(RateOfClass {
         id,
         tax_class: command.tax_class.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,6 +14,7 @@ use super::form::{
     IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price,
 };
 use super::schema::Price;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{
@@ -37,36 +38,19 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create_category, list_categories))
 }
 
-#[derive(Serialize, ToSchema)]
-struct ProductView {
-    id: ProductId,
-    sku: Sku,
-    barcode: Option<Barcode>,
-    name: Name,
-    price_minor: i64,
-    currency: Currency,
-    tax_class: TaxClass,
-    track_stock: bool,
-    category_id: Option<CategoryId>,
-    active: bool,
-    updated_at: Timestamp,
-}
-
-impl From<Product> for ProductView {
-    fn from(product: Product) -> Self {
-        Self {
-            id: product.id,
-            sku: product.sku,
-            barcode: product.barcode,
-            name: product.name,
-            price_minor: product.price.minor(),
-            currency: product.price.currency(),
-            tax_class: product.tax_class,
-            track_stock: product.track_stock,
-            category_id: product.category_id,
-            active: product.active,
-            updated_at: product.updated_at,
-        }
+views! {
+    struct ProductView from Product as product {
+        id: ProductId,
+        sku: Sku,
+        barcode: Option<Barcode>,
+        name: Name,
+        price_minor: i64 = product.price.minor(),
+        currency: Currency = product.price.currency(),
+        tax_class: TaxClass,
+        track_stock: bool,
+        category_id: Option<CategoryId>,
+        active: bool,
+        updated_at: Timestamp,
     }
 }
 
@@ -355,18 +339,10 @@ async fn deactivate_product(
     Ok(product_answer(StatusCode::OK, product))
 }
 
-#[derive(Serialize, ToSchema)]
-struct CategoryView {
-    id: CategoryId,
-    name: Name,
-}
-
-impl From<Category> for CategoryView {
-    fn from(category: Category) -> Self {
-        Self {
-            id: category.id,
-            name: category.name,
-        }
+views! {
+    struct CategoryView from Category as category {
+        id: CategoryId,
+        name: Name,
     }
 }
 
@@ -410,8 +386,6 @@ async fn list_categories(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<CategoryView>>, Problem> {
-    let categories = shop
-        .read(move |view| Ok(catalog::list_categories(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(categories, CategoryView::from)))
+    shop.page(move |view| catalog::list_categories(view, page))
+        .await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use super::form::KeyedParams;
 use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::PlaceOrder as MayPlaceOrder;
 use crate::http::extract::{FromBody, Keyed, Shop};
@@ -53,19 +54,11 @@ impl FromBody for PlaceOrder {
     }
 }
 
-/// A placed order with its pending payment.
-#[derive(Serialize, ToSchema)]
-pub struct PlacedView {
-    order: OrderView,
-    payment: PaymentView,
-}
-
-impl From<Placed> for PlacedView {
-    fn from(placed: Placed) -> Self {
-        Self {
-            order: placed.order.into(),
-            payment: placed.payment.into(),
-        }
+views! {
+    /// A placed order with its pending payment.
+    pub struct PlacedView from Placed as placed {
+        order: OrderView = placed.order.into(),
+        payment: PaymentView = placed.payment.into(),
     }
 }
 

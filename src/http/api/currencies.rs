@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, present};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{Admin, CatalogRead};
 use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageQuery, Shop, with_etag};
@@ -29,28 +30,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get_settings, change_settings))
 }
 
-#[derive(Serialize, ToSchema)]
-struct CurrencyView {
-    code: Currency,
-    /// Whether the shop sells in it.
-    enabled: bool,
-    /// Whether it is the shop's base currency.
-    is_base: bool,
-    /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
-    digits: u32,
-    /// The last day of a currency that has ended; it can no longer be enabled.
-    last_day: Option<Day>,
-}
-
-impl From<CurrencyRow> for CurrencyView {
-    fn from(row: CurrencyRow) -> Self {
-        Self {
-            code: row.currency,
-            enabled: row.enabled,
-            is_base: row.is_base,
-            digits: row.currency.digits(),
-            last_day: row.currency.last_day(),
-        }
+views! {
+    struct CurrencyView from CurrencyRow as row {
+        code: Currency = row.currency,
+        /// Whether the shop sells in it.
+        enabled: bool,
+        /// Whether it is the shop's base currency.
+        is_base: bool,
+        /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
+        digits: u32 = row.currency.digits(),
+        /// The last day of a currency that has ended; it can no longer be enabled.
+        last_day: Option<Day> = row.currency.last_day(),
     }
 }
 
@@ -139,10 +129,8 @@ async fn list_currencies(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<CurrencyView>>, Problem> {
-    let currencies = shop
-        .read(move |view| Ok(currency::list_currencies(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(currencies, CurrencyView::from)))
+    shop.page(move |view| currency::list_currencies(view, page))
+        .await
 }
 
 /// Enables or disables a currency. Carts, checkouts and sales in a currency that is not enabled are

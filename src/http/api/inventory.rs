@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{MayBeKeyedParams, PageParams, PageView};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Inventory;
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
@@ -27,52 +28,27 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list_movements))
 }
 
-#[derive(Serialize, ToSchema)]
-struct StockView {
-    product_id: ProductId,
-    on_hand: i64,
-    reserved: i64,
-    available: i64,
-    updated_at: Option<Timestamp>,
-}
-
-impl From<Stock> for StockView {
-    fn from(stock: Stock) -> Self {
-        Self {
-            product_id: stock.product_id,
-            on_hand: stock.on_hand,
-            reserved: stock.reserved,
-            available: stock.available(),
-            updated_at: stock.updated_at,
-        }
+views! {
+    struct StockView from Stock as stock {
+        product_id: ProductId,
+        on_hand: i64,
+        reserved: i64,
+        available: i64 = stock.available(),
+        updated_at: Option<Timestamp>,
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct MovementView {
-    id: MovementId,
-    product_id: ProductId,
-    #[schema(value_type = MovementKind)]
-    kind: MovementKind,
-    quantity_delta: i64,
-    on_hand_after: i64,
-    order_id: Option<OrderId>,
-    reason: Option<Note>,
-    at: Timestamp,
-}
-
-impl From<Movement> for MovementView {
-    fn from(movement: Movement) -> Self {
-        Self {
-            id: movement.id,
-            product_id: movement.product_id,
-            kind: movement.kind,
-            quantity_delta: movement.quantity_delta,
-            on_hand_after: movement.on_hand_after,
-            order_id: movement.order_id,
-            reason: movement.reason,
-            at: movement.at,
-        }
+views! {
+    struct MovementView from Movement as movement {
+        id: MovementId,
+        product_id: ProductId,
+        #[schema(value_type = MovementKind)]
+        kind: MovementKind,
+        quantity_delta: i64,
+        on_hand_after: i64,
+        order_id: Option<OrderId>,
+        reason: Option<Note>,
+        at: Timestamp,
     }
 }
 
@@ -136,14 +112,10 @@ async fn get_stock(
     shop: Shop<Inventory>,
     PathId(product_id): PathId<ProductKind>,
 ) -> Result<Json<StockView>, Problem> {
-    let stock = shop
-        .read(move |view| Ok(inventory::find_stock(view, product_id)?))
-        .await?;
-    Ok(Json(
-        stock
-            .ok_or_else(|| Problem::not_found("product_not_found", "product"))?
-            .into(),
-    ))
+    shop.find("product_not_found", "product", move |view| {
+        inventory::find_stock(view, product_id)
+    })
+    .await
 }
 
 /// Sets the stock of a product to a counted number.
@@ -201,8 +173,6 @@ async fn list_movements(
         filter.product_id.as_deref().map(ProductId::parse),
     );
     let product_id = faults.finish(product_id)?;
-    let movements = shop
-        .read(move |view| Ok(inventory::list_movements(view, page, product_id)?))
-        .await?;
-    Ok(Json(PageView::of(movements, MovementView::from)))
+    shop.page(move |view| inventory::list_movements(view, page, product_id))
+        .await
 }

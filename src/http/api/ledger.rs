@@ -110,10 +110,8 @@ async fn list_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<EntryView>>, Problem> {
-    let entries = shop
-        .read(move |view| Ok(ledger::list_entries(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(entries, EntryView::from)))
+    shop.page(move |view| ledger::list_entries(view, page))
+        .await
 }
 
 /// The sums of a currency.

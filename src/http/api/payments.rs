@@ -101,10 +101,8 @@ async fn list_payments(
     QueryOf(filter): QueryOf<OfOrder>,
 ) -> Result<Json<PageView<PaymentView>>, Problem> {
     let order = filter.parse()?;
-    let payments = shop
-        .read(move |view| Ok(payments::list_payments(view, page, order)?))
-        .await?;
-    Ok(Json(PageView::of(payments, PaymentView::from)))
+    shop.page(move |view| payments::list_payments(view, page, order))
+        .await
 }
 
 /// Shows a payment.
@@ -115,12 +113,10 @@ async fn get_payment(
     shop: Shop<Payments>,
     PathId(id): PathId<PaymentKind>,
 ) -> Result<Json<PaymentView>, Problem> {
-    let payment = shop
-        .read(move |view| Ok(payments::find_payment(view, id)?))
-        .await?;
-    payment
-        .map(|payment| Json(payment.into()))
-        .ok_or_else(|| Problem::not_found("payment_not_found", "payment"))
+    shop.find("payment_not_found", "payment", move |view| {
+        payments::find_payment(view, id)
+    })
+    .await
 }
 
 /// A further payment of an unpaid order.

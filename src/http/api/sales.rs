@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,6 +15,7 @@ use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
 use super::schema::Price;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Pos;
 use crate::http::extract::{FromBody, Keyed, Object, Shop};
@@ -176,27 +177,17 @@ fn sale_payment(
     })
 }
 
-/// A recorded sale.
-#[derive(Serialize, ToSchema)]
-pub struct RecordedView {
-    order: OrderView,
-    payments: Vec<PaymentView>,
-    financial_order: FinancialOrderView,
-    invoice: InvoiceView,
-}
-
-impl From<Recorded> for RecordedView {
-    fn from(recorded: Recorded) -> Self {
-        Self {
-            order: recorded.settlement.order.into(),
-            payments: recorded
-                .payments
-                .into_iter()
-                .map(PaymentView::from)
-                .collect(),
-            financial_order: recorded.settlement.financial_order.into(),
-            invoice: recorded.settlement.invoice.into(),
-        }
+views! {
+    /// A recorded sale.
+    pub struct RecordedView from Recorded as recorded {
+        order: OrderView = recorded.settlement.order.into(),
+        payments: Vec<PaymentView> = recorded
+            .payments
+            .into_iter()
+            .map(PaymentView::from)
+            .collect(),
+        financial_order: FinancialOrderView = recorded.settlement.financial_order.into(),
+        invoice: InvoiceView = recorded.settlement.invoice.into(),
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{MayBeKeyedParams, PageParams, PageView};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{FromBody, MayBeKeyed, PageQuery, Shop};
@@ -24,24 +25,13 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(add_rate, list_rates))
 }
 
-#[derive(Serialize, ToSchema)]
-struct TaxRateView {
-    id: TaxRateId,
-    tax_class: TaxClass,
-    name: Name,
-    rate_ppm: TaxRate,
-    valid_from: Timestamp,
-}
-
-impl From<RateOfClass> for TaxRateView {
-    fn from(rate: RateOfClass) -> Self {
-        Self {
-            id: rate.id,
-            tax_class: rate.tax_class,
-            name: rate.name,
-            rate_ppm: rate.rate,
-            valid_from: rate.valid_from,
-        }
+views! {
+    struct TaxRateView from RateOfClass as rate {
+        id: TaxRateId,
+        tax_class: TaxClass,
+        name: Name,
+        rate_ppm: TaxRate = rate.rate,
+        valid_from: Timestamp,
     }
 }
 
@@ -104,8 +94,5 @@ async fn list_rates(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TaxRateView>>, Problem> {
-    let rates = shop
-        .read(move |view| Ok(tax::list_rates(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(rates, TaxRateView::from)))
+    shop.page(move |view| tax::list_rates(view, page)).await
 }

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::model::{CatalogRefused, Product};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{Barcode, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
-use crate::tenant::{audit, tax};
+use crate::tenant::tax;
 
 /// A change of a product; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::model::{CatalogRefused, FIRST_VERSION, Product};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::{CategoryId, ProductKind};
 use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
-use crate::tenant::{audit, settings, tax};
+use crate::tenant::{settings, tax};
 
 /// The command to create a product.
 #[derive(Clone, Debug)]

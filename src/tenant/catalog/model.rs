@@ -2,7 +2,7 @@
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
-    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass, Timestamp,
+    Barcode, Currency, Money, MoneyError, Name, Sku, TaxClass, Timestamp, refusals,
 };
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
@@ -63,64 +63,30 @@ pub struct Category {
     pub name: Name,
 }
 
-/// Reasons to refuse a change of the catalog; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogRefused {
-    #[error("no such product in this shop; check the product id")]
-    ProductNotFound,
-    /// The caller has read an older version.
-    #[error("the product has changed since it was read; read it again, then repeat the change")]
-    Stale,
-    #[error("the SKU `{0}` belongs to another product; choose another one, or change that product")]
-    SkuTaken(Sku),
-    #[error(
-        "the barcode `{0}` belongs to another product; use another barcode, or change that product"
-    )]
-    BarcodeTaken(Barcode),
-    #[error("no such category in this shop; create the category first")]
-    CategoryNotFound,
-    #[error("the category `{0}` exists already; use it, or choose another name")]
-    CategoryTaken(Name),
-    /// The price is in another currency than the product.
-    #[error(
-        "the product is priced in {0}, and a product's currency never changes; give the one in {1} \
-         a SKU of its own"
-    )]
-    CurrencyFixed(Currency, Currency),
-    /// The tax class has no rate.
-    #[error(transparent)]
-    Tax(#[from] TaxRefused),
-    /// The price is out of range.
-    #[error(transparent)]
-    Price(#[from] MoneyError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for CatalogRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::ProductNotFound => Class::NotFound,
-            Self::Stale => Class::Stale,
-            Self::SkuTaken(_) | Self::BarcodeTaken(_) | Self::CategoryTaken(_) => Class::Conflict,
-            Self::CategoryNotFound | Self::CurrencyFixed(..) | Self::Price(_) => Class::Invalid,
-            Self::Tax(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of the catalog; the first that applies wins, in this order.
+    pub enum CatalogRefused {
+        ProductNotFound: NotFound "product_not_found",
+            "no such product in this shop; check the product id";
+        /// The caller has read an older version.
+        Stale: Stale "stale_version",
+            "the product has changed since it was read; read it again, then repeat the change";
+        SkuTaken(Sku): Conflict "sku_taken",
+            "the SKU `{0}` belongs to another product; choose another one, or change that \
+             product";
+        BarcodeTaken(Barcode): Conflict "barcode_taken",
+            "the barcode `{0}` belongs to another product; use another barcode, or change that \
+             product";
+        CategoryNotFound: Invalid "category_not_found",
+            "no such category in this shop; create the category first";
+        CategoryTaken(Name): Conflict "category_taken",
+            "the category `{0}` exists already; use it, or choose another name";
+        /// The price is in another currency than the product.
+        CurrencyFixed(Currency, Currency): Invalid "currency_fixed",
+            "the product is priced in {0}, and a product's currency never changes; give the one \
+             in {1} a SKU of its own";
+        /// The price is out of range.
+        Price(#[from] MoneyError): Invalid "price_invalid", "{0}";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::ProductNotFound => "product_not_found",
-            Self::Stale => "stale_version",
-            Self::SkuTaken(_) => "sku_taken",
-            Self::BarcodeTaken(_) => "barcode_taken",
-            Self::CategoryNotFound => "category_not_found",
-            Self::CategoryTaken(_) => "category_taken",
-            Self::CurrencyFixed(..) => "currency_fixed",
-            Self::Tax(refused) => refused.code(),
-            Self::Price(_) => "price_invalid",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Tax(TaxRefused), Storage(StorageError) }
 }

@@ -6,11 +6,11 @@ use super::model::{
     ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
     SoldIn,
 };
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::limits::RATE_AGE_DAYS_DEFAULT;
 use crate::primitives::{Currency, Day, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
-use crate::tenant::audit;
 
 statements! {
     SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version, c.updated_at \

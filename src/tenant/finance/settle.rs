@@ -3,18 +3,20 @@
 //! The last two steps depend on the ledger's: a booked order has been handed over and announced,
 //! whatever has happened to its products since.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::documents::PaidDocuments;
 use super::financial_order::{self, FinancialOrder};
 use super::{order_paid, transaction};
-use crate::primitives::{Class, Refusal, Timestamp};
+use crate::platform::audit;
+use crate::primitives::{Timestamp, refusals};
 use crate::storage::{StorageError, TenantWork};
+use crate::tenant::Policy;
+use crate::tenant::confirmation;
 use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
 use crate::tenant::orders::Order;
 use crate::tenant::payments::Payment;
-use crate::tenant::{Policy, audit, confirmation};
 
 /// The records of a paid order.
 #[derive(Clone, Debug)]
@@ -25,42 +27,10 @@ pub struct Settlement {
     pub invoice: Invoice,
 }
 
-/// Reasons to refuse settlement; the payment is not accepted then.
-#[derive(Debug, thiserror::Error)]
-pub enum SettleRefused {
-    /// Insufficient stock.
-    #[error(transparent)]
-    Stock(#[from] StockRefused),
-    /// The invoice cannot be issued.
-    #[error(transparent)]
-    Invoice(#[from] InvoiceRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SettleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stock(refused) => refused.class(),
-            Self::Invoice(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stock(refused) => refused.code(),
-            Self::Invoice(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Stock(refused) => refused.facts(),
-            _ => Map::new(),
-        }
-    }
+refusals! {
+    /// Reasons to refuse settlement; the payment is not accepted then.
+    pub enum SettleRefused {}
+    inherits { Stock(StockRefused), Invoice(InvoiceRefused), Storage(StorageError) }
 }
 
 /// Settles an order that was paid by `payments`, as of `at`, and removes its goods from stock. A

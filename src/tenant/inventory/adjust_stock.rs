@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::model::{AdjustRefused, Movement, MovementKind, Stock};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::ProductId;
 use crate::primitives::{Note, OnHand, QuantityDelta};
 use crate::storage::TenantWork;
-use crate::tenant::audit;
 
 /// A change by a difference, such as a delivery or a breakage.
 #[derive(Clone, Debug)]

@@ -5,40 +5,22 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::{FinancialOrderId, InvoiceKind};
-use crate::primitives::{Class, Currency, Money, Name, Refusal, Timestamp};
+use crate::primitives::{Currency, Money, Name, Timestamp, refusals};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::TaxLine;
 use crate::tenant::snapshot::{SnapshotLine, canonical};
 use crate::tenant::{Policy, settings};
 
-/// Reasons to refuse an invoice.
-#[derive(Debug, thiserror::Error)]
-pub enum InvoiceRefused {
-    /// Another series has assigned the number: a change of the format made two series overlap.
-    #[error(
-        "the invoice number {0} is in use; the operator has to change invoicing.number_format \
-         to one that overlaps with no earlier format"
-    )]
-    NumberTaken(String),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for InvoiceRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NumberTaken(_) => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse an invoice.
+    pub enum InvoiceRefused {
+        /// Another series has assigned the number: a change of the format made two series overlap.
+        NumberTaken(String): Conflict "invoice_number_taken",
+            "the invoice number {0} is in use; the operator has to change invoicing.number_format \
+             to one that overlaps with no earlier format";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NumberTaken(_) => "invoice_number_taken",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 /// The content of an invoice as it is locked; members sorted by name, see [`canonical`].

@@ -1,9 +1,7 @@
 //! Orders, and the published table of their status transitions.
 
-use serde_json::{Map, Value, json};
-
 use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
-use crate::primitives::{Class, ClientHash, Currency, Digest, Email, Money, Refusal, Timestamp};
+use crate::primitives::{ClientHash, Currency, Digest, Email, Money, Timestamp, refusals};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
 
@@ -134,54 +132,21 @@ pub struct NewOrder<'a> {
     pub client: Option<ClientHash>,
 }
 
-/// Reasons to refuse a change of an order.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderRefused {
-    #[error("no such order in this shop; check the order id")]
-    NotFound,
-    /// The table has no such transition.
-    #[error("an order that is {status} cannot {event}")]
-    IllegalTransition {
-        status: OrderStatus,
-        event: OrderEvent,
-    },
-    /// The order has no client by which other orders could be found.
-    #[error(
-        "this order was placed with an API key, or is not unpaid any more; name one that was \
-         placed \
-         without a key and waits for its payment"
-    )]
-    NoClient,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for OrderRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NotFound => Class::NotFound,
-            Self::IllegalTransition { .. } | Self::NoClient => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of an order.
+    pub enum OrderRefused {
+        NotFound: NotFound "order_not_found", "no such order in this shop; check the order id";
+        /// The table has no such transition.
+        IllegalTransition { status: OrderStatus, event: OrderEvent }: Conflict "illegal_transition",
+            "an order that is {status} cannot {event}";
+        /// The order has no client by which other orders could be found.
+        NoClient: Conflict "order_without_client",
+            "this order was placed with an API key, or is not unpaid any more; name one that was \
+             placed without a key and waits for its payment";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "order_not_found",
-            Self::IllegalTransition { .. } => "illegal_transition",
-            Self::NoClient => "order_without_client",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::IllegalTransition { status, event } => Map::from_iter([
-                ("order_status".to_owned(), json!(status)),
-                ("event".to_owned(), json!(event)),
-            ]),
-            _ => Map::new(),
-        }
+    inherits { Storage(StorageError) }
+    facts {
+        Self::IllegalTransition { status, event } => { order_status: status, event: event },
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::json;
 use super::model::{Order, OrderEvent, OrderRefused, OrderStatus, next_status};
 use super::queries::require_order;
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::OrderId;
 use crate::storage::TenantWork;
-use crate::tenant::audit;
 
 /// Marks an order paid. `finance::settle` does everything else that follows from a payment.
 ///

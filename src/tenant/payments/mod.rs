@@ -12,7 +12,7 @@ mod store;
 pub use methods::{Method, MethodRules, RefundBy};
 pub use model::{NewPayment, Payment, PaymentRefused, PaymentStatus};
 pub use open_payment::{OpenPayment, cancel_open, cancel_payment, open_payment};
-pub(in crate::tenant) use open_payment::{require_method, require_reference};
+pub(in crate::tenant) use open_payment::{require_method, require_reference, require_unprocessed};
 pub use store::{
     STATEMENTS, find_payment, insert_payment, is_payment_known, list_payments,
     list_payments_of_order,

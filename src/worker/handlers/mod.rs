@@ -80,7 +80,7 @@ pub const ALL: Handlers = Handlers(&[
         platform::alerts::WINDOW_END,
         Handler::Local(alerts::end_window),
     ),
-    (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
+    (platform::audit::APPEND_AUDIT, Handler::Local(audit::append)),
     (
         tenant::inventory::EXPIRE_RESERVATION,
         Handler::Local(inventory::expire),

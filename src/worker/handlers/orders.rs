@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
+use crate::primitives::Money;
 use crate::primitives::id::JobId;
-use crate::primitives::{Money, chain};
 use crate::tenant::confirmation::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
 
@@ -30,14 +30,7 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     outbound_job
         .mailer
         .send(&mail, outbound_job.remaining())
-        .map_err(|error| {
-            let text = chain(&error);
-            if error.is_permanent() {
-                JobError::permanent(text)
-            } else {
-                JobError::transient(text)
-            }
-        })
+        .map_err(JobError::from)
 }
 
 fn mail(job_id: JobId, confirmation: &Confirmation) -> Mail {

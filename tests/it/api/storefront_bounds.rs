@@ -388,8 +388,10 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();
-        blocking(|| retention::prune(&db, &origin, tables, &cut_offs, None, || true))
-            .expect("pruned");
+        blocking(|| {
+            tillbox::platform::retention::prune(&db, &origin, tables, &cut_offs, None, || true)
+        })
+        .expect("pruned");
         shop.count("SELECT count(*) FROM cart")
     };
     assert_eq!(prune(82), 1, "89 days and a moment");

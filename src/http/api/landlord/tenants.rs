@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, Limits, Stores};
 use crate::http::api::form::{PageParams, PageView};
+use crate::http::api::view::views;
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
@@ -39,30 +40,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(super::retention::routes())
 }
 
-#[derive(Serialize, ToSchema)]
-struct TenantView {
-    id: TenantId,
-    slug: Slug,
-    name: Name,
-    currency: Currency,
-    /// `active` or `suspended`; `creating` and `deleting` while that goes on.
-    #[schema(value_type = String)]
-    status: TenantStatus,
-    domains: Vec<String>,
-    created_at: Timestamp,
-}
-
-impl From<TenantRow> for TenantView {
-    fn from(tenant: TenantRow) -> Self {
-        Self {
-            id: tenant.id,
-            slug: tenant.slug,
-            name: tenant.name,
-            currency: tenant.currency,
-            status: tenant.status,
-            domains: tenant.domains,
-            created_at: tenant.created_at,
-        }
+views! {
+    struct TenantView from TenantRow as tenant {
+        id: TenantId,
+        slug: Slug,
+        name: Name,
+        currency: Currency,
+        /// `active` or `suspended`; `creating` and `deleting` while that goes on.
+        #[schema(value_type = String)]
+        status: TenantStatus,
+        domains: Vec<String>,
+        created_at: Timestamp,
     }
 }
 
