@@ -10,7 +10,7 @@ use tillbox::config::Config;
 use tillbox::platform::idempotency::{self, IdempotencyKey, KeyExpiry, KeyOutcome, StoredAnswer};
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{
-    Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate,
+    Currency, Measure, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate,
 };
 use tillbox::storage::{Database, StorageError, Tenant, TenantWork};
 use tillbox::tenancy::provision::CreateTenant;
@@ -81,6 +81,7 @@ fn stock_up(work: &mut TenantWork) -> [ProductId; 2] {
             tax_class: None,
             track_stock: true,
             category_id: None,
+            measure: Measure::default(),
         };
         let product = create_product(work, &command).expect("creates");
         for _ in 0..100 {

@@ -100,8 +100,16 @@ CREATE TABLE product (
     active      INTEGER NOT NULL CHECK (active IN (0, 1)),
     version     INTEGER NOT NULL,
     created_at  INTEGER NOT NULL,
-    updated_at  INTEGER NOT NULL
+    updated_at  INTEGER NOT NULL,
+    -- A quantity of the product is an integer of 10^-quantity_scale units, here and in all other tables.
+    unit           TEXT NOT NULL,
+    quantity_scale INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3),
+    -- Whether a quantity of the product was stored: in a cart, on a line, in a movement.
+    in_use         INTEGER NOT NULL CHECK (in_use IN (0, 1))
 ) STRICT;
+CREATE TRIGGER product_keeps_its_measure BEFORE UPDATE ON product
+WHEN OLD.in_use = 1 AND (NEW.in_use = 0 OR NEW.unit <> OLD.unit OR NEW.quantity_scale <> OLD.quantity_scale)
+BEGIN SELECT RAISE(ABORT, 'the unit and the scale of a product in use are never changed'); END;
 CREATE INDEX product_by_active ON product (active, seq);
 CREATE INDEX product_by_category ON product (category_id, seq);
 CREATE INDEX product_by_category_and_active ON product (category_id, active, seq);
@@ -282,7 +290,10 @@ CREATE TABLE order_line (
     tax_rate_ppm     INTEGER NOT NULL CHECK (tax_rate_ppm BETWEEN 0 AND 1000000),
     net_minor        INTEGER NOT NULL,
     tax_minor        INTEGER NOT NULL,
-    total_minor      INTEGER NOT NULL CHECK (total_minor = net_minor + tax_minor)
+    total_minor      INTEGER NOT NULL CHECK (total_minor = net_minor + tax_minor),
+    -- As the product's when it was sold.
+    unit             TEXT NOT NULL,
+    quantity_scale   INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3)
 ) STRICT;
 CREATE INDEX order_line_by_order ON order_line (order_id, seq);
 CREATE TRIGGER order_line_final BEFORE UPDATE ON order_line

@@ -5,8 +5,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money,
-    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Measure,
+    Money, Name, Note, Quantity, QuantityScale, Sku, Slug, TaxClass, TaxRate, Timestamp, Unit,
 };
 
 /// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
@@ -25,6 +25,14 @@ pub fn money_if_any(
         .map(|minor| Money::new(minor, currency))
         .transpose()
         .map_err(FromSqlError::other)?)
+}
+
+/// The measure in the columns `unit` and `quantity_scale`.
+pub fn measure(row: &Row<'_>) -> rusqlite::Result<Measure> {
+    Ok(Measure {
+        unit: row.get("unit")?,
+        scale: row.get("quantity_scale")?,
+    })
 }
 
 impl ToSql for ClientHash {
@@ -86,6 +94,31 @@ impl FromSql for Quantity {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let units = value.as_i64()?;
         Self::new(units).map_err(|_| FromSqlError::OutOfRange(units))
+    }
+}
+
+impl ToSql for Unit {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_str()))
+    }
+}
+
+impl FromSql for Unit {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for QuantityScale {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.get()))
+    }
+}
+
+impl FromSql for QuantityScale {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let places = value.as_i64()?;
+        Self::new(places).map_err(|_| FromSqlError::OutOfRange(places))
     }
 }
 

@@ -163,6 +163,7 @@ pub fn place_order(
         client,
     };
     let order = orders::insert_order(work, new)?;
+    mark_in_use(work, &drafts)?;
     inventory::reserve(
         work,
         order.id,
@@ -242,6 +243,14 @@ pub(super) fn sellable(
     Ok(product)
 }
 
+/// Records that the products of new lines are in use. Most are already, so it costs nothing.
+pub(super) fn mark_in_use(work: &mut TenantWork, drafts: &[DraftLine]) -> Result<(), StorageError> {
+    drafts
+        .iter()
+        .filter(|draft| !draft.product.in_use)
+        .try_for_each(|draft| catalog::mark_in_use(work, draft.product.id))
+}
+
 /// The stock that the lines need: per product that counts stock, the sum over the lines.
 pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
     let mut requests: Vec<StockRequest> = Vec::new();
@@ -254,6 +263,7 @@ pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
             None => requests.push(StockRequest {
                 product_id: draft.product.id,
                 sku: draft.product.sku.clone(),
+                measure: draft.product.measure,
                 quantity: draft.quantity.get(),
             }),
         }

@@ -54,7 +54,8 @@ statements! {
                     FROM json_each(o.tax_lines) t),
                    (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, \
                    l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, \
-                   l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                   l.net_minor, l.tax_minor, l.total_minor, l.unit, \
+                   l.quantity_scale) ORDER BY l.seq)
                     FROM order_line l WHERE l.order_id = o.id))
                    IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, \
                    '$.prices_include_tax'),
@@ -67,7 +68,8 @@ statements! {
                    s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> \
                    'unit_price_minor', s.value ->> 'tax_class',
                       s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', \
-                      s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
+                      s.value ->> 'tax_minor', s.value ->> 'total_minor', s.value ->> 'unit', \
+                      s.value ->> 'quantity_scale') ORDER BY s.key)
                     FROM json_each(f.snapshot, '$.lines') s))";
     ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || \
         coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
@@ -75,11 +77,21 @@ statements! {
                  HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR \
                  coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> \
                  o.subtotal_minor";
+    // `whole` is the integer of one whole unit. The product with its remainder is rounded half up,
+    // and fits an integer.
     LINE_SUMS = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is over ' || l.quantity || \
-        ' times ' || l.unit_price_minor || ', and says otherwise'
-                 FROM order_line l JOIN sales_order o ON o.id = l.order_id
-                 WHERE l.quantity * l.unit_price_minor <> CASE WHEN o.prices_include_tax THEN \
-                 l.total_minor ELSE l.net_minor END";
+        ' / ' || l.whole || ' times ' || l.unit_price_minor || ', and says otherwise'
+                 FROM (SELECT *, CASE quantity_scale WHEN 0 THEN 1 WHEN 1 THEN 10 WHEN 2 THEN 100 \
+                 ELSE 1000 END AS whole FROM order_line) l JOIN sales_order o ON o.id = l.order_id
+                 WHERE l.quantity / l.whole * l.unit_price_minor + (2 * (l.quantity % l.whole) * \
+                 l.unit_price_minor + l.whole) / (2 * l.whole) <> CASE WHEN o.prices_include_tax \
+                 THEN l.total_minor ELSE l.net_minor END";
+    MEASURES = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is in ' || l.unit || ' \
+        with scale ' || l.quantity_scale || ', its product in ' || p.unit || ' with scale ' || \
+        p.quantity_scale
+                 FROM order_line l JOIN sales_order o ON o.id = l.order_id JOIN product p ON p.id \
+                 = l.product_id
+                 WHERE (l.unit, l.quantity_scale, 1) IS NOT (p.unit, p.quantity_scale, p.in_use)";
     TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM \
         sales_order o
                  WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM \
@@ -230,6 +242,7 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("order lines", &ORDER_LINES),
     ("order sums", &ORDER_SUMS),
     ("line sums", &LINE_SUMS),
+    ("measures", &MEASURES),
     ("tax lines", &TAX_LINES),
     ("orders and books", &ORDERS_AND_BOOKS),
     ("invoices", &INVOICES),

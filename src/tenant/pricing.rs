@@ -7,7 +7,8 @@ use super::tax::{self, TaxRefused};
 use crate::primitives::id::{OrderLineId, ProductId};
 use crate::primitives::limits::ORDER_TOTAL_MINOR_MAX;
 use crate::primitives::{
-    Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp,
+    Class, Currency, Measure, Money, MoneyError, Name, Quantity, QuantityTooLarge, Refusal, Sku,
+    TaxClass, TaxRate, Timestamp,
 };
 use crate::storage::TenantView;
 
@@ -17,6 +18,7 @@ pub struct DraftLine {
     pub id: OrderLineId,
     pub product: Product,
     pub quantity: Quantity,
+    /// For one whole unit.
     pub unit_price: Money,
 }
 
@@ -30,7 +32,9 @@ pub struct PricedLine {
     /// The product's name when it was sold.
     pub name: Name,
     pub quantity: i64,
-    /// As the shop displays it, with or without tax.
+    /// Unit and scale of the quantity when it was sold.
+    pub measure: Measure,
+    /// For one whole unit, as the shop displays it, with or without tax.
     pub unit_price: Money,
     pub tax_class: TaxClass,
     /// The name of the tax rate.
@@ -83,6 +87,9 @@ pub enum PricingRefused {
          the prices and quantities"
     )]
     TotalTooLarge(Money),
+    /// A line has more than the largest quantity.
+    #[error(transparent)]
+    Quantity(#[from] QuantityTooLarge),
     /// A tax class has no rate at that instant.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
@@ -91,7 +98,7 @@ pub enum PricingRefused {
 impl Refusal for PricingRefused {
     fn class(&self) -> Class {
         match self {
-            Self::Money(_) | Self::TotalTooLarge(_) => Class::Invalid,
+            Self::Money(_) | Self::TotalTooLarge(_) | Self::Quantity(_) => Class::Invalid,
             Self::Tax(refused) => refused.class(),
         }
     }
@@ -99,6 +106,7 @@ impl Refusal for PricingRefused {
     fn code(&self) -> &'static str {
         match self {
             Self::Money(_) | Self::TotalTooLarge(_) => "amount_too_large",
+            Self::Quantity(_) => "quantity_too_large",
             Self::Tax(refused) => refused.code(),
         }
     }
@@ -121,15 +129,9 @@ pub fn price(
     let (mut subtotal, mut tax_sum, mut tax_lines) =
         (Money::zero(currency), Money::zero(currency), Vec::new());
     for group in &groups {
-        let amounts = group
-            .members
-            .iter()
-            .map(|&index| drafts[index].unit_price.times(drafts[index].quantity.get()));
-        let taxed = tax::tax_group(
-            &amounts.collect::<Result<Vec<_>, _>>()?,
-            group.rate,
-            included,
-        )?;
+        let amounts = group.members.iter().map(|&index| amount(&drafts[index]));
+        let amounts = amounts.collect::<Result<Vec<_>, _>>()?;
+        let taxed = tax::tax_group(&amounts, group.rate, included)?;
         (subtotal, tax_sum) = (subtotal.plus(taxed.net)?, tax_sum.plus(taxed.tax)?);
         for (position, &index) in group.members.iter().enumerate() {
             lines[index] = Some(priced_line(
@@ -162,6 +164,13 @@ pub fn price(
         tax: tax_sum,
         total,
     })
+}
+
+/// The price of a line.
+fn amount(draft: &DraftLine) -> Result<Money, PricingRefused> {
+    let measure = draft.product.measure;
+    measure.require_quantity(draft.quantity)?;
+    Ok(measure.amount(draft.unit_price, draft.quantity.get())?)
 }
 
 struct Group {
@@ -222,6 +231,7 @@ fn priced_line(
         sku: product.sku.clone(),
         name: product.name.clone(),
         quantity: draft.quantity.get(),
+        measure: product.measure,
         unit_price: draft.unit_price,
         tax_class: product.tax_class.clone(),
         tax_name: group.name.clone(),

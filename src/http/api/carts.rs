@@ -18,7 +18,7 @@ use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
-use crate::primitives::{Currency, Money, Name, Quantity, Sku};
+use crate::primitives::{Currency, Money, Name, Quantity, QuantityScale, Sku, Unit};
 use crate::storage::{TenantView, TenantWork};
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
@@ -39,6 +39,9 @@ struct CartItemView {
     sku: Sku,
     name: Name,
     quantity: Quantity,
+    unit: Unit,
+    quantity_scale: QuantityScale,
+    /// For one whole unit.
     unit_price_minor: i64,
     /// `null` when it is too large to represent, because the price rose after the item was added.
     total_minor: Option<i64>,
@@ -52,6 +55,8 @@ impl From<CartItem> for CartItemView {
             sku: item.sku,
             name: item.name,
             quantity: item.quantity,
+            unit: item.measure.unit,
+            quantity_scale: item.measure.scale,
             unit_price_minor: item.unit_price.minor(),
             total_minor: item.total.map(Money::minor),
         }
@@ -228,7 +233,8 @@ async fn add_item(
     request_body = ChangeItemBody,
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
         `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
-    (status = 422, description = "`validation_failed`, `amount_too_large`")))]
+    (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+        `amount_too_large`")))]
 async fn change_item(
     shop: Shop<Checkout>,
     PathText((id, item)): PathText<(CartId, CartItemId)>,

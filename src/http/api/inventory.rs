@@ -17,7 +17,7 @@ use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, Query
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
-use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
+use crate::primitives::{Note, OnHand, QuantityDelta, QuantityScale, Timestamp, Unit};
 use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -33,6 +33,8 @@ struct StockView {
     on_hand: i64,
     reserved: i64,
     available: i64,
+    unit: Unit,
+    quantity_scale: QuantityScale,
 }
 
 impl From<Stock> for StockView {
@@ -42,6 +44,8 @@ impl From<Stock> for StockView {
             on_hand: stock.on_hand,
             reserved: stock.reserved,
             available: stock.available(),
+            unit: stock.measure.unit,
+            quantity_scale: stock.measure.scale,
         }
     }
 }
@@ -54,6 +58,8 @@ struct MovementView {
     kind: inventory::MovementKind,
     quantity_delta: i64,
     on_hand_after: i64,
+    unit: Unit,
+    quantity_scale: QuantityScale,
     order_id: Option<OrderId>,
     reason: Option<Note>,
     at: Timestamp,
@@ -67,6 +73,8 @@ impl From<Movement> for MovementView {
             kind: movement.kind,
             quantity_delta: movement.quantity_delta,
             on_hand_after: movement.on_hand_after,
+            unit: movement.measure.unit,
+            quantity_scale: movement.measure.scale,
             order_id: movement.order_id,
             reason: movement.reason,
             at: movement.at,
@@ -166,7 +174,8 @@ async fn count_stock(
     request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404,
         description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"),
-        (status = 422, description = "`validation_failed`, `stock_too_large`")))]
+        (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+            `stock_too_large`")))]
 async fn adjust_stock(
     shop: Shop<Inventory>,
     MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>,

@@ -19,7 +19,9 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
-use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, Email, Name, QuantityScale, Sku, TaxClass, TaxRate, Timestamp, Unit,
+};
 use crate::storage::TenantWork;
 use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
@@ -41,7 +43,11 @@ pub struct OrderItemView {
     product_id: ProductId,
     sku: Sku,
     name: Name,
+    /// An integer of 10^-`quantity_scale` units.
     quantity: i64,
+    unit: Unit,
+    quantity_scale: QuantityScale,
+    /// For one whole unit, with or without tax as `prices_include_tax` says.
     unit_price_minor: i64,
     tax_class: TaxClass,
     tax_name: Name,
@@ -59,6 +65,8 @@ impl From<PricedLine> for OrderItemView {
             sku: line.sku,
             name: line.name,
             quantity: line.quantity,
+            unit: line.measure.unit,
+            quantity_scale: line.measure.scale,
             unit_price_minor: line.unit_price.minor(),
             tax_class: line.tax_class,
             tax_name: line.tax_name,

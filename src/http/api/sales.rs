@@ -39,10 +39,9 @@ pub struct SaleLineBody {
     id: Option<String>,
     #[schema(value_type = ProductId)]
     product_id: String,
-    /// 1 to 1000000.
     #[schema(value_type = Quantity)]
     quantity: i64,
-    /// The unit price, when it was not the catalog's.
+    /// The price of one whole unit, when it was not the catalog's.
     #[schema(value_type = Option<Price>)]
     unit_price_minor: Option<i64>,
 }
@@ -208,7 +207,8 @@ impl From<Recorded> for RecordedView {
         `product_inactive`, `out_of_stock`, `invoice_number_taken`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, \
             `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, \
-            `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, \
+            `amount_too_large`, `quantity_too_large`, `payment_zero`, \
+            `payment_insufficient`, `payment_exceeds_total`, \
             `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, \
             `unknown_tax_class`, `idempotency_key_reused`")))]
 async fn record_sale(

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::primitives::id::{CartId, CartItemId, ProductId};
-use crate::primitives::limits::QUANTITY_MAX;
-use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku};
+use crate::primitives::{
+    Class, Currency, Measure, Money, MoneyError, Name, Quantity, QuantityTooLarge, Refusal, Sku,
+};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::currency::CurrencyRefused;
 
@@ -36,6 +37,7 @@ pub(super) struct CartLine {
     pub(super) sku: Sku,
     pub(super) name: Name,
     pub(super) quantity: Quantity,
+    pub(super) measure: Measure,
     pub(super) unit_price: Money,
 }
 
@@ -61,7 +63,9 @@ pub struct CartItem {
     pub sku: Sku,
     pub name: Name,
     pub quantity: Quantity,
-    /// The present unit price.
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
+    /// The present price of one whole unit.
     pub unit_price: Money,
     /// The present total of the line; `None` when it overflows.
     pub total: Option<Money>,
@@ -99,15 +103,16 @@ impl Cart {
 
 impl CartItem {
     fn of(line: CartLine) -> Self {
-        let total = line.unit_price.times(line.quantity.get()).ok();
+        let total = line.measure.amount(line.unit_price, line.quantity.get());
         Self {
             id: line.id,
             product_id: line.product_id,
             sku: line.sku,
             name: line.name,
             quantity: line.quantity,
+            measure: line.measure,
             unit_price: line.unit_price,
-            total,
+            total: total.ok(),
         }
     }
 }
@@ -170,8 +175,8 @@ pub enum CartRefused {
         limit: i64,
     },
     /// The line would exceed the largest quantity.
-    #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}; reduce the quantity")]
-    QuantityTooLarge(i64),
+    #[error(transparent)]
+    QuantityTooLarge(#[from] QuantityTooLarge),
     #[error("the cart is empty; add an item first")]
     Empty,
     /// The sum is too large for an amount.
@@ -244,7 +249,7 @@ impl Refusal for CartRefused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::limits::MONEY_MINOR_MAX;
+    use crate::primitives::limits::{MONEY_MINOR_MAX, QUANTITY_MAX};
 
     fn head() -> CartHead {
         CartHead {
@@ -261,6 +266,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             name: Name::parse("Tea").expect("good"),
             quantity: Quantity::new(quantity).expect("in range"),
+            measure: Measure::default(),
             unit_price: Money::new(unit_price_minor, head().currency).expect("in range"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
-    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass,
+    Barcode, Class, Currency, Measure, Money, MoneyError, Name, Refusal, Sku, TaxClass,
 };
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
@@ -13,7 +13,7 @@ pub struct Product {
     pub sku: Sku,
     pub barcode: Option<Barcode>,
     pub name: Name,
-    /// Unit price; the shop's settings say whether it includes tax.
+    /// Price of one whole unit; the shop's settings say whether it includes tax.
     pub price: Money,
     pub tax_class: TaxClass,
     /// Whether stock is counted: then no more can be sold than is available.
@@ -21,6 +21,10 @@ pub struct Product {
     pub category_id: Option<CategoryId>,
     /// Whether the product can be sold.
     pub active: bool,
+    /// Unit and scale of its quantities; fixed once the product is in use.
+    pub measure: Measure,
+    /// Whether a quantity of the product was stored: in a cart, on a line, in a movement.
+    pub in_use: bool,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
 }
@@ -85,6 +89,12 @@ pub enum CatalogRefused {
          a SKU of its own"
     )]
     CurrencyFixed(Currency, Currency),
+    /// The change would give stored quantities another meaning.
+    #[error(
+        "the unit and quantity_scale of `{0}` are fixed, because the product was in a cart, was \
+         sold, or its stock moved; make a new product with its own SKU"
+    )]
+    UnitInUse(Sku),
     /// The tax class has no rate.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
@@ -101,6 +111,7 @@ impl Refusal for CatalogRefused {
             Self::ProductNotFound => Class::NotFound,
             Self::Stale => Class::Stale,
             Self::SkuTaken(_) | Self::BarcodeTaken(_) | Self::CategoryTaken(_) => Class::Conflict,
+            Self::UnitInUse(_) => Class::Conflict,
             Self::CategoryNotFound | Self::CurrencyFixed(..) | Self::Price(_) => Class::Invalid,
             Self::Tax(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -116,6 +127,7 @@ impl Refusal for CatalogRefused {
             Self::CategoryNotFound => "category_not_found",
             Self::CategoryTaken(_) => "category_taken",
             Self::CurrencyFixed(..) => "currency_fixed",
+            Self::UnitInUse(_) => "unit_in_use",
             Self::Tax(refused) => refused.code(),
             Self::Price(_) => "price_invalid",
             Self::Storage(error) => error.code(),

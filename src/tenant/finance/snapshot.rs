@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::primitives::id::{ExchangeRateId, OrderId, ProductId};
 use crate::primitives::{
-    Currency, Digest, ExchangeRate, Money, Name, Quotation, Sku, TaxClass, TaxRate, Timestamp,
+    Currency, Digest, ExchangeRate, Money, Name, QuantityScale, Quotation, Sku, TaxClass, TaxRate,
+    Timestamp, Unit,
 };
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::{PricedLine, TaxLine};
@@ -39,12 +40,14 @@ pub struct SnapshotLine<'a> {
     net_minor: i64,
     product_id: ProductId,
     quantity: i64,
+    quantity_scale: QuantityScale,
     sku: &'a Sku,
     tax_class: &'a TaxClass,
     tax_minor: i64,
     tax_name: &'a Name,
     tax_rate_ppm: TaxRate,
     total_minor: i64,
+    unit: Unit,
     unit_price_minor: i64,
 }
 
@@ -55,12 +58,14 @@ impl<'a> SnapshotLine<'a> {
             net_minor: line.net.minor(),
             product_id: line.product_id,
             quantity: line.quantity,
+            quantity_scale: line.measure.scale,
             sku: &line.sku,
             tax_class: &line.tax_class,
             tax_minor: line.tax.minor(),
             tax_name: &line.tax_name,
             tax_rate_ppm: line.tax_rate,
             total_minor: line.total.minor(),
+            unit: line.measure.unit,
             unit_price_minor: line.unit_price.minor(),
         };
         order.lines.iter().map(line).collect()

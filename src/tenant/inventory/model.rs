@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::primitives::id::{MovementId, OrderId, ProductId};
 use crate::primitives::limits::STOCK_MAX;
-use crate::primitives::{Class, Note, OnHand, QuantityDelta, Refusal, Sku, Timestamp};
+use crate::primitives::{
+    Class, Measure, Note, OnHand, QuantityDelta, QuantityTooLarge, Refusal, Sku, Timestamp,
+};
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
@@ -32,7 +34,7 @@ text_enum! {
     }
 }
 
-/// The stock of a product, in units.
+/// The stock of a product, in integers of its measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stock {
     pub product_id: ProductId,
@@ -40,6 +42,8 @@ pub struct Stock {
     pub on_hand: i64,
     /// Units promised to unpaid orders.
     pub reserved: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
 }
 
 impl Stock {
@@ -51,8 +55,10 @@ impl Stock {
     /// The quantity on hand after a correction by `delta`.
     ///
     /// # Errors
-    /// `TooLow` below the reserved quantity, `TooLarge` above the limit.
+    /// `QuantityTooLarge` for a delta above its limit, `TooLow` below the reserved quantity,
+    /// `TooLarge` above the limit of the stock.
     pub fn adjusted(&self, delta: QuantityDelta) -> Result<OnHand, AdjustRefused> {
+        self.measure.require_delta(delta)?;
         let units = self.on_hand + delta.get();
         match OnHand::new(units) {
             Ok(on_hand) => self.counted(on_hand),
@@ -84,6 +90,8 @@ pub struct Movement {
     pub quantity_delta: i64,
     /// The quantity on hand after the movement.
     pub on_hand_after: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
     /// The order, for a sale.
     pub order_id: Option<OrderId>,
     /// The reason that the user gave.
@@ -99,6 +107,8 @@ pub struct StockRequest {
     /// For the error message.
     pub sku: Sku,
     pub quantity: i64,
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
 }
 
 impl StockRequest {
@@ -109,6 +119,7 @@ impl StockRequest {
             sku: self.sku.clone(),
             requested: self.quantity,
             available,
+            measure: self.measure,
         }
     }
 }
@@ -118,19 +129,21 @@ impl StockRequest {
 pub enum StockRefused {
     /// Insufficient stock.
     #[error(
-        "insufficient stock for SKU `{sku}`: {requested} requested, {available} available; reduce \
-         the quantity or adjust the stock"
+        "insufficient stock for SKU `{sku}`: {} requested, {} available; reduce the quantity or \
+         adjust the stock", .measure.show(*.requested), .measure.show(*.available)
     )]
     OutOfStock {
         product_id: ProductId,
         sku: Sku,
         requested: i64,
         available: i64,
+        measure: Measure,
     },
     /// The unpaid orders of a client without an API key would hold too much together.
     #[error(
-        "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
-         {held}; {requested} more were requested; reduce the quantity, or pay the open orders first"
+        "the unpaid orders of this address may hold {} of `{sku}` together, and hold {}; {} more \
+         were requested; reduce the quantity, or pay the open orders first",
+        .measure.show(*.allowed), .measure.show(*.held), .measure.show(*.requested)
     )]
     HoldLimit {
         product_id: ProductId,
@@ -140,6 +153,7 @@ pub enum StockRefused {
         held: i64,
         /// The limit of what they may hold together.
         allowed: i64,
+        measure: Measure,
     },
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -168,6 +182,7 @@ impl Refusal for StockRefused {
                 sku,
                 requested,
                 available,
+                measure: _,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
@@ -180,6 +195,7 @@ impl Refusal for StockRefused {
                 requested,
                 held,
                 allowed,
+                measure: _,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
@@ -199,8 +215,11 @@ pub enum AdjustRefused {
     ProductNotFound,
     /// On hand would fall below the reserved quantity, or below zero.
     #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved",
-        .0.on_hand, .0.reserved)]
+        .0.measure.show(.0.on_hand), .0.measure.show(.0.reserved))]
     TooLow(Stock),
+    /// The change exceeds the largest quantity.
+    #[error(transparent)]
+    QuantityTooLarge(#[from] QuantityTooLarge),
     /// On hand would exceed `STOCK_MAX`.
     #[error("the stock would exceed the limit of {STOCK_MAX} units; reduce the change")]
     TooLarge,
@@ -213,7 +232,7 @@ impl Refusal for AdjustRefused {
         match self {
             Self::ProductNotFound => Class::NotFound,
             Self::TooLow(_) => Class::Conflict,
-            Self::TooLarge => Class::Invalid,
+            Self::QuantityTooLarge(_) | Self::TooLarge => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -222,6 +241,7 @@ impl Refusal for AdjustRefused {
         match self {
             Self::ProductNotFound => "product_not_found",
             Self::TooLow(_) => "stock_too_low",
+            Self::QuantityTooLarge(_) => "quantity_too_large",
             Self::TooLarge => "stock_too_large",
             Self::Storage(error) => error.code(),
         }
@@ -238,7 +258,7 @@ impl Refusal for AdjustRefused {
                 ("reserved".to_owned(), Value::from(stock.reserved)),
                 ("available".to_owned(), Value::from(stock.available())),
             ]),
-            Self::ProductNotFound | Self::TooLarge => Map::new(),
+            Self::ProductNotFound | Self::QuantityTooLarge(_) | Self::TooLarge => Map::new(),
             Self::Storage(error) => error.facts(),
         }
     }
@@ -253,6 +273,7 @@ mod tests {
             product_id: ProductId::from_bytes([7; 16]),
             on_hand,
             reserved,
+            measure: Measure::default(),
         }
     }
 
@@ -309,6 +330,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             requested: 3,
             available: 2,
+            measure: Measure::default(),
         };
         assert_eq!(
             (refused.class(), refused.code()),

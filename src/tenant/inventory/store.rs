@@ -6,22 +6,25 @@
 
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
 use crate::platform::page::{Page, PageRequest};
-use crate::primitives::id::{OrderId, ProductId, ReservationKind};
+use crate::primitives::id::{MovementId, OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
-use crate::primitives::{ClientHash, OnHand, Timestamp};
+use crate::primitives::{ClientHash, Note, OnHand, Timestamp};
 use crate::storage::{
-    Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
+    Row, Rows, StorageError, TenantView, TenantWork, measure, named_params, params, statements,
 };
 
-/// Columns that [`movement`] reads, in this order.
+/// Columns that [`movement`] reads, in this order, and their tables.
 macro_rules! movement_columns {
     () => {
-        "id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at"
+        "m.id, m.product_id, m.kind, m.quantity_delta, m.on_hand_after, m.order_id, m.reason, \
+         m.at, product.unit, product.quantity_scale, m.seq FROM inventory_movement m JOIN product ON \
+         product.id = m.product_id"
     };
 }
 
 statements! {
-    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
+    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0), \
+        product.unit, product.quantity_scale FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
@@ -39,16 +42,17 @@ statements! {
         on_hand_after, order_id, reason, at)
              VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, \
              :at)";
-    MOVEMENTS = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE seq < \
-        ?1 ORDER BY seq DESC LIMIT ?2");
-    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement \
-        WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    MOVEMENTS = concat!("SELECT ", movement_columns!(), " WHERE m.seq < ?1 ORDER BY m.seq \
+        DESC LIMIT ?2");
+    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), " WHERE m.product_id = ?3 AND \
+        m.seq < ?1 ORDER BY m.seq DESC LIMIT ?2");
     INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, \
         expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
     RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND \
         status = ?2";
     // Products that count stock and have neither a hold nor a movement of this order.
-    FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity) FROM (
+    FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity), \
+        product.unit, product.quantity_scale FROM (
                     SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line \
                     WHERE order_id = ?1 GROUP BY product_id
                   ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation \
@@ -86,6 +90,7 @@ pub(super) fn stock(
             product_id: row.get(0)?,
             on_hand: row.get(1)?,
             reserved: row.get(2)?,
+            measure: measure(row)?,
         })
     })
 }
@@ -209,17 +214,13 @@ pub(super) fn insert_sale(
     on_hand_after: i64,
     at: Timestamp,
 ) -> Result<(), StorageError> {
-    let movement = Movement {
-        id: work.new_id(),
-        product_id,
-        kind: MovementKind::Sale,
-        quantity_delta: -quantity,
-        on_hand_after,
-        order_id: Some(order_id),
-        reason: None,
-        at,
+    let id: MovementId = work.new_id();
+    let row = named_params! {
+        ":id": id, ":product_id": product_id,
+            ":kind": MovementKind::Sale, ":quantity_delta": -quantity,
+        ":on_hand_after": on_hand_after, ":order_id": order_id, ":reason": None::<Note>, ":at": at,
     };
-    insert_movement(work, &movement)
+    work.insert(&INSERT_MOVEMENT, row)
 }
 
 fn movement(row: &Row<'_>) -> rusqlite::Result<(i64, Movement)> {
@@ -232,8 +233,9 @@ fn movement(row: &Row<'_>) -> rusqlite::Result<(i64, Movement)> {
         order_id: row.get(5)?,
         reason: row.get(6)?,
         at: row.get(7)?,
+        measure: measure(row)?,
     };
-    Ok((row.get(8)?, movement))
+    Ok((row.get("seq")?, movement))
 }
 
 pub(super) fn movements(
@@ -289,6 +291,7 @@ pub(super) fn stock_requests(
             product_id: row.get(0)?,
             sku: row.get(1)?,
             quantity: row.get(2)?,
+            measure: measure(row)?,
         })
     })
 }

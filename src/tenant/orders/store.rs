@@ -8,7 +8,8 @@ use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
 use crate::primitives::{ClientHash, Currency, Digest, Money, Timestamp};
 use crate::storage::{
-    Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
+    Row, Rows, StorageError, TenantView, TenantWork, measure, money, named_params, params,
+    statements,
 };
 use crate::tenant::pricing::PricedLine;
 
@@ -16,7 +17,8 @@ use crate::tenant::pricing::PricedLine;
 macro_rules! line_columns {
     () => {
         "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
-         l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor"
+         l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, \
+         l.unit, l.quantity_scale"
     };
 }
 
@@ -38,9 +40,10 @@ statements! {
               :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
               :now)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
-        unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+        unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, \
+        unit, quantity_scale)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, \
-              :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
+              :tax_class, :tax_name, :tax_rate, :net, :tax, :total, :unit, :quantity_scale)";
     FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
     ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
     LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = \
@@ -49,10 +52,10 @@ statements! {
         seq DESC LIMIT ?2");
     PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = \
         ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN \
-        order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
-    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS \
-        JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
+    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM sales_order \
+        o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM \
+        sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
     // No transition leads back to pending, so the client is not needed any more.
     SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3, client_hash = NULL WHERE id \
@@ -106,6 +109,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
         net: money(row, 10, currency)?,
         tax: money(row, 11, currency)?,
         total: money(row, 12, currency)?,
+        measure: measure(row)?,
     })
 }
 
@@ -161,6 +165,7 @@ fn insert_line(
         ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class,
             ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
         ":net": line.net.minor(), ":tax": line.tax.minor(), ":total": line.total.minor(),
+        ":unit": line.measure.unit, ":quantity_scale": line.measure.scale,
     };
     work.insert(&INSERT_LINE, row)
 }
@@ -198,7 +203,7 @@ pub(super) fn page(
     let (Some((last, _)), Some((first, _))) = (orders.last(), orders.first()) else {
         return Ok(orders);
     };
-    let of_line = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, line(row)?));
+    let of_line = |row: &Row<'_>| Ok((row.get::<_, i64>("order_seq")?, line(row)?));
     let lines = match status {
         None => view.all(&LINES_OF_RANGE, params![last, first], of_line)?,
         Some(status) => view.all(

@@ -1,6 +1,9 @@
 //! Digests of sales whose ids the client chose. A digest is compared for as long as the file
 //! exists, so its form is fixed: a new part is appended only where it is used, and the digests in
 //! the tests below never change.
+//!
+//! The product's id stands for the unit and the scale of a quantity: they never change once it is
+//! sold.
 
 use super::import_sale::ImportSale;
 use super::record_sale::RecordSale;

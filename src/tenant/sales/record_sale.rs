@@ -13,7 +13,7 @@ use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, Paym
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
 use crate::primitives::{Class, Digest, Email, Money, Quantity, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
+use crate::tenant::checkout::{SellRefused, mark_in_use, sellable, stock_requests};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
@@ -41,7 +41,7 @@ pub struct SaleLine {
     pub id: Option<OrderLineId>,
     pub product_id: ProductId,
     pub quantity: Quantity,
-    /// Unit price, if different from the catalog's.
+    /// Price of one whole unit, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
 }
 
@@ -209,6 +209,7 @@ pub(super) fn record_as(
         exchange_rate_id,
     };
     let order = orders::insert_order(work, new)?;
+    mark_in_use(work, &drafts)?;
     let payments = tender::pay(work, &order, &tenders)?;
     let settlement = finance::settle(work, policy, order, &payments, goods, sold_at)?;
     Ok(Recorded {

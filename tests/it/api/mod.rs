@@ -20,6 +20,7 @@ mod lists;
 mod metrics;
 mod orders;
 mod payments;
+mod quantities;
 mod rate_buckets;
 mod rate_limiter;
 mod reports;

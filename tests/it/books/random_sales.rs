@@ -29,12 +29,13 @@ enum Step {
     IncludeTax(bool),
 }
 
-/// Products of different tax classes. The first two track stock.
-const PRODUCTS: [(&str, i64, &str); 4] = [
-    ("A", 333, "full"),
-    ("B", 1_999, "low"),
-    ("C", 1, "full"),
-    ("D", 0, "standard"),
+/// Products of different tax classes and quantity scales. The first two track stock.
+const PRODUCTS: [(&str, i64, &str, i64); 5] = [
+    ("A", 333, "full", 0),
+    ("B", 1_999, "low", 1),
+    ("C", 1, "full", 0),
+    ("D", 0, "standard", 0),
+    ("E", 51_999, "low", 3),
 ];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -67,8 +68,9 @@ impl Run {
         shop.tax_class("full", 190_000).await;
         shop.tax_class("low", 88_750).await;
         let mut products = Vec::new();
-        for (place, (sku, price, class)) in PRODUCTS.into_iter().enumerate() {
-            let more = json!({"tax_class": class, "track_stock": place < 2});
+        for (place, (sku, price, class, scale)) in PRODUCTS.into_iter().enumerate() {
+            let more = json!({"tax_class": class, "track_stock": place < 2, "unit": "LTR",
+                "quantity_scale": scale});
             products.push(shop.product_with(sku, price, more).await);
         }
         Self {

@@ -62,7 +62,7 @@ async fn records_sale_to_minor_unit_in_snapshot() {
         .await;
     let done = shop.sell(&[(&mug, 2)]).await;
     let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2,
-        "unit_price_minor": 1_000, "tax_class": "vat",
+        "unit": "C62", "quantity_scale": 0, "unit_price_minor": 1_000, "tax_class": "vat",
         "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380,
             "total_minor": 2_380});
     let tax_line =

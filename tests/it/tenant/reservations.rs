@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tillbox::primitives::id::{OrderId, ProductId};
 use tillbox::primitives::limits::RESERVATION_TTL_MS;
-use tillbox::primitives::{Origin, Refusal as _, Sku, Timestamp};
+use tillbox::primitives::{Measure, Origin, Refusal as _, Sku, Timestamp};
 use tillbox::storage::{StorageError, TenantWork};
 use tillbox::tenant::cart::{self, CartRefused};
 use tillbox::tenant::inventory::{self, Goods, StockRefused, StockRequest};
@@ -62,6 +62,7 @@ impl Stocked {
             product_id: *product_id,
             sku: sku.clone(),
             quantity: *quantity,
+            measure: Measure::default(),
         };
         self.products.iter().zip(quantities).map(wanted).collect()
     }
@@ -80,14 +81,15 @@ impl Stocked {
             product_id,
             sku,
             quantity,
+            ..
         } in wanted
         {
             let row = format!(
                 "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
                  unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, \
-                 total_minor)
+                 total_minor, unit, quantity_scale)
                  VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, \
-                 'standard', 'No tax', 0, 0, 0, 0)",
+                 'standard', 'No tax', 0, 0, 0, 0, 'C62', 0)",
                 hex(order.as_bytes()),
                 hex(product_id.as_bytes())
             );
