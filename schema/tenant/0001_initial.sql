@@ -117,8 +117,9 @@ CREATE INDEX product_by_category_and_active ON product (category_id, active, seq
 ---------------------------------------------------------------------------------------------------- inventory
 CREATE TABLE stock (
     product_id BLOB PRIMARY KEY REFERENCES product (id),
-    on_hand    INTEGER NOT NULL CHECK (on_hand >= 0),
-    reserved   INTEGER NOT NULL CHECK (reserved >= 0 AND reserved <= on_hand),
+    -- The rules of the shop decide how far it may fall, also below what is reserved and below zero.
+    on_hand    INTEGER NOT NULL,
+    reserved   INTEGER NOT NULL CHECK (reserved >= 0),
     updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -128,7 +129,7 @@ CREATE TABLE inventory_movement (
     product_id     BLOB NOT NULL REFERENCES product (id),
     kind           TEXT NOT NULL,
     quantity_delta INTEGER NOT NULL CHECK (quantity_delta <> 0),
-    on_hand_after  INTEGER NOT NULL CHECK (on_hand_after >= 0),
+    on_hand_after  INTEGER NOT NULL,
     order_id       BLOB REFERENCES sales_order (id),
     reason         TEXT,
     at             INTEGER NOT NULL,
@@ -154,7 +155,7 @@ BEGIN SELECT RAISE(ABORT, 'stock movements are never replaced'); END;
 CREATE TABLE inventory_anchor (
     product_id BLOB NOT NULL REFERENCES product (id),
     seq        INTEGER NOT NULL CHECK (seq > 0),
-    balance    INTEGER NOT NULL CHECK (balance >= 0),
+    balance    INTEGER NOT NULL,
     pruned_at  INTEGER NOT NULL,
     PRIMARY KEY (product_id, seq)
 ) STRICT, WITHOUT ROWID;

@@ -35,7 +35,7 @@ statements! {
         on_hand - reserved >= ?2";
     UNHOLD = "UPDATE stock SET reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
     TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = \
-        ?3 WHERE product_id = ?1";
+        ?3 WHERE product_id = ?1 AND on_hand >= ?2";
     TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = \
         ?1 AND on_hand - reserved >= ?2";
     INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, \
@@ -159,6 +159,9 @@ fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result
 }
 
 /// Removes reserved stock; returns the quantity on hand after it.
+///
+/// # Errors
+/// `UnexpectedRows` when less is on hand, which no rule allows while stock is held.
 pub(super) fn take_held(
     work: &mut TenantWork,
     product_id: ProductId,
