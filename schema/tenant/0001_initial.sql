@@ -193,7 +193,10 @@ CREATE TABLE cart (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     -- A hash of the client's network: of a cart that was made without a key, until it is ordered.
-    client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status <> 'converted'))
+    client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status <> 'converted')),
+    -- Of the whole cart, in the terms of its prices.
+    discount_minor  INTEGER NOT NULL DEFAULT 0 CHECK (discount_minor >= 0),
+    discount_reason TEXT
 ) STRICT;
 CREATE INDEX cart_anonymous ON cart (updated_at) WHERE client_hash IS NOT NULL;
 CREATE INDEX cart_not_ordered ON cart (updated_at) WHERE status IN ('open', 'abandoned');
@@ -217,6 +220,8 @@ CREATE TABLE cart_item (
     cart_id    BLOB NOT NULL REFERENCES cart (id),
     product_id BLOB NOT NULL REFERENCES product (id),
     quantity   INTEGER NOT NULL CHECK (quantity > 0),
+    discount_minor  INTEGER NOT NULL DEFAULT 0 CHECK (discount_minor >= 0),
+    discount_reason TEXT,
     UNIQUE (cart_id, product_id)
 ) STRICT;
 
@@ -229,8 +234,9 @@ CREATE TABLE sales_order (
     status             TEXT NOT NULL CHECK (status IN ('pending', 'paid', 'confirmed', 'shipped', 'cancelled')),
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     prices_include_tax INTEGER NOT NULL CHECK (prices_include_tax IN (0, 1)),
+    -- Subtotal and discount are without tax, the tax is on what is left: total = subtotal - discount + tax.
     subtotal_minor     INTEGER NOT NULL,
-    discount_minor     INTEGER NOT NULL,
+    discount_minor     INTEGER NOT NULL CHECK (discount_minor >= 0),
     tax_minor          INTEGER NOT NULL,
     total_minor        INTEGER NOT NULL
                        CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
@@ -243,7 +249,8 @@ CREATE TABLE sales_order (
     -- The rate of the day on which an order in a foreign currency was placed.
     exchange_rate_id   BLOB REFERENCES exchange_rate (id),
     -- A hash of the client's network: of an order that was placed without a key, until it is paid or cancelled.
-    client_hash        BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending'))
+    client_hash        BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending')),
+    discount_reason    TEXT -- of the discount of the whole sale
 ) STRICT;
 CREATE INDEX sales_order_by_status ON sales_order (status, seq);
 CREATE INDEX sales_order_of_client ON sales_order (client_hash, placed_at) WHERE client_hash IS NOT NULL;
@@ -257,7 +264,8 @@ WHEN OLD.status <> 'pending' AND (
     OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor
     OR NEW.tax_minor <> OLD.tax_minor
     OR NEW.total_minor <> OLD.total_minor OR NEW.tax_lines <> OLD.tax_lines OR NEW.request_hash IS NOT OLD.request_hash
-    OR NEW.placed_at <> OLD.placed_at OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id)
+    OR NEW.placed_at <> OLD.placed_at OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id
+    OR NEW.discount_reason IS NOT OLD.discount_reason)
 BEGIN SELECT RAISE(ABORT, 'an order that is no longer pending is never changed'); END;
 -- The status only moves forward.
 CREATE TRIGGER sales_order_goes_forward BEFORE UPDATE ON sales_order
@@ -294,7 +302,12 @@ CREATE TABLE order_line (
     total_minor      INTEGER NOT NULL CHECK (total_minor = net_minor + tax_minor),
     -- As the product's when it was sold.
     unit             TEXT NOT NULL,
-    quantity_scale   INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3)
+    quantity_scale   INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3),
+    price_reason     TEXT,
+    -- In the terms of the unit price. The shared part is the line's share of the discount of the whole sale.
+    discount_minor        INTEGER NOT NULL CHECK (discount_minor >= 0),
+    shared_discount_minor INTEGER NOT NULL CHECK (shared_discount_minor BETWEEN 0 AND discount_minor),
+    discount_reason       TEXT
 ) STRICT;
 CREATE INDEX order_line_by_order ON order_line (order_id, seq);
 CREATE TRIGGER order_line_final BEFORE UPDATE ON order_line
@@ -357,7 +370,7 @@ CREATE TABLE financial_order (
     status         TEXT NOT NULL CHECK (status IN ('draft', 'pending', 'paid')),
     currency       TEXT NOT NULL CHECK (length(currency) = 3),
     subtotal_minor INTEGER NOT NULL,
-    discount_minor INTEGER NOT NULL,
+    discount_minor INTEGER NOT NULL CHECK (discount_minor >= 0),
     tax_minor      INTEGER NOT NULL,
     total_minor    INTEGER NOT NULL
                    CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),

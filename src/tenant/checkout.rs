@@ -14,7 +14,7 @@ use super::pricing::{self, DraftLine, PricingRefused};
 use super::{Policy, audit, settings};
 use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
 use crate::primitives::limits::RESERVATION_TTL_MS;
-use crate::primitives::{Class, ClientHash, Currency, Email, Refusal};
+use crate::primitives::{Class, ClientHash, Currency, Email, Money, Refusal};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// The command to place an order.
@@ -136,7 +136,8 @@ pub fn place_order(
     let cart = cart::load_for_checkout(work, command.cart_id)?;
     let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
-    let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let discount = Money::zero(cart.currency);
+    let priced = pricing::price(work, &drafts, discount, shop.prices_include_tax, now)?;
     let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let requests = stock_requests(&drafts);
@@ -155,6 +156,7 @@ pub fn place_order(
         status: OrderStatus::Pending,
         prices_include_tax: shop.prices_include_tax,
         priced,
+        discount_reason: None,
         email: Some(command.email.clone()),
         cart_id: Some(cart.id),
         request_hash: None,
@@ -202,6 +204,9 @@ fn draft_lines(work: &TenantWork, cart: &CartForCheckout) -> Result<Vec<DraftLin
             id: work.new_id::<OrderLineKind>(),
             quantity: *quantity,
             unit_price: product.price,
+            price_reason: None,
+            discount: Money::zero(cart.currency),
+            discount_reason: None,
             product,
         });
     }

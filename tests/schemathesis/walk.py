@@ -197,6 +197,8 @@ def selling(tea, jam, old, later):
     sale([(tea, 1, {})], 1000)
     mine = str(uuid.uuid4())
     sale([(tea, 1, {})], 450, id=mine)
+    sale([(tea, 1, {"discount_minor": 50, "discount_reason": "x"})], 450, discount_minor=10)
+    sale([(tea, 1, {"discount_minor": 451})], 450, want="discount_too_large")
     sale([(tea, 2, {})], 900, id=mine, want="id_conflict")
     for lines, amount, more, want in [
         ([(old, 1, {})], 450, {}, "product_inactive"),

@@ -35,9 +35,13 @@ pub struct FinancialOrderView {
     /// `draft`, `pending` or `paid`.
     status: &'static str,
     currency: Currency,
+    /// The sum of the lines before discounts, without tax, also when the prices include it.
     subtotal_minor: i64,
+    /// All discounts, without tax.
     discount_minor: i64,
+    /// The tax on the lines after discounts.
     tax_minor: i64,
+    /// The amount paid: `subtotal_minor` - `discount_minor` + `tax_minor`.
     total_minor: i64,
     /// The locked content. `snapshot_hash` is the hash of its canonical JSON (RFC 8785).
     #[schema(value_type = Object)]

@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{
-    Currency, Email, Name, QuantityScale, Sku, TaxClass, TaxRate, Timestamp, Unit,
+    Currency, Email, Name, Note, QuantityScale, Sku, TaxClass, TaxRate, Timestamp, Unit,
 };
 use crate::storage::TenantWork;
 use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
@@ -49,6 +49,15 @@ pub struct OrderItemView {
     quantity_scale: QuantityScale,
     /// For one whole unit, with or without tax as `prices_include_tax` says.
     unit_price_minor: i64,
+    /// The reason for a price that was not the catalog's.
+    price_reason: Option<Note>,
+    /// All discounts of the line, with tax if the prices include it; `net_minor`, `tax_minor` and
+    /// `total_minor` are after them.
+    discount_minor: i64,
+    /// The part of `discount_minor` that is the line's share of the discount of the whole sale.
+    shared_discount_minor: i64,
+    /// The reason for the discount of the line.
+    discount_reason: Option<Note>,
     tax_class: TaxClass,
     tax_name: Name,
     tax_rate_ppm: TaxRate,
@@ -68,6 +77,10 @@ impl From<PricedLine> for OrderItemView {
             unit: line.measure.unit,
             quantity_scale: line.measure.scale,
             unit_price_minor: line.unit_price.minor(),
+            price_reason: line.price_reason,
+            discount_minor: line.discount.minor(),
+            shared_discount_minor: line.shared_discount.minor(),
+            discount_reason: line.discount_reason,
             tax_class: line.tax_class,
             tax_name: line.tax_name,
             tax_rate_ppm: line.tax_rate,
@@ -84,7 +97,9 @@ pub struct TaxLineView {
     name: String,
     /// The rate in parts per million.
     rate_ppm: i64,
-    /// The taxed amount, without tax.
+    /// The discounts on goods of this rate, without tax.
+    discount_minor: i64,
+    /// The taxed amount: after discounts, without tax.
     net_minor: i64,
     tax_minor: i64,
 }
@@ -94,6 +109,7 @@ impl From<TaxLine> for TaxLineView {
         Self {
             name: line.name,
             rate_ppm: line.rate_ppm,
+            discount_minor: line.discount_minor,
             net_minor: line.net_minor,
             tax_minor: line.tax_minor,
         }
@@ -114,11 +130,15 @@ pub struct OrderView {
     prices_include_tax: bool,
     items: Vec<OrderItemView>,
     tax_lines: Vec<TaxLineView>,
-    /// Without tax.
+    /// The sum of the lines before discounts, without tax, also when the prices include it.
     subtotal_minor: i64,
+    /// All discounts, without tax.
     discount_minor: i64,
+    /// The reason for the discount of the whole sale.
+    discount_reason: Option<Note>,
+    /// The tax on the lines after discounts.
     tax_minor: i64,
-    /// The amount to pay.
+    /// The amount to pay: `subtotal_minor` - `discount_minor` + `tax_minor`.
     total_minor: i64,
     email: Option<Email>,
     placed_at: Timestamp,
@@ -137,6 +157,7 @@ impl From<Order> for OrderView {
             tax_lines: order.tax_lines.into_iter().map(TaxLineView::from).collect(),
             subtotal_minor: order.subtotal.minor(),
             discount_minor: order.discount.minor(),
+            discount_reason: order.discount_reason,
             tax_minor: order.tax.minor(),
             total_minor: order.total.minor(),
             email: order.email,

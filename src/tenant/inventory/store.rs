@@ -17,8 +17,8 @@ use crate::storage::{
 macro_rules! movement_columns {
     () => {
         "m.id, m.product_id, m.kind, m.quantity_delta, m.on_hand_after, m.order_id, m.reason, \
-         m.at, product.unit, product.quantity_scale, m.seq FROM inventory_movement m JOIN product ON \
-         product.id = m.product_id"
+         m.at, product.unit, product.quantity_scale, m.seq FROM inventory_movement m JOIN product \
+         ON product.id = m.product_id"
     };
 }
 

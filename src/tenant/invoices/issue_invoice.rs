@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::InvoiceKind;
-use crate::primitives::{Class, Currency, Money, Name, Refusal, Timestamp};
+use crate::primitives::{Class, Currency, Money, Name, Note, Refusal, Timestamp};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
 use crate::tenant::finance::{FinancialOrder, SnapshotLine, canonical};
 use crate::tenant::orders::Order;
@@ -46,6 +46,8 @@ impl Refusal for InvoiceRefused {
 struct Document<'a> {
     currency: Currency,
     discount_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount_reason: Option<&'a Note>,
     issued_at: Timestamp,
     lines: Vec<SnapshotLine<'a>>,
     number: &'a str,
@@ -85,6 +87,7 @@ pub fn issue_invoice(
     let snapshot = canonical(&Document {
         currency: order.currency,
         discount_minor: order.discount.minor(),
+        discount_reason: order.discount_reason.as_ref(),
         issued_at: at,
         lines: SnapshotLine::of(order),
         number: &number,

@@ -6,7 +6,7 @@ use super::model::{NewOrder, Order, OrderStatus};
 use crate::platform::page::PageRequest;
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
-use crate::primitives::{ClientHash, Currency, Digest, Money, Timestamp};
+use crate::primitives::{ClientHash, Currency, Digest, Timestamp};
 use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, measure, money, named_params, params,
     statements,
@@ -18,7 +18,8 @@ macro_rules! line_columns {
     () => {
         "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
          l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, \
-         l.unit, l.quantity_scale"
+         l.unit, l.quantity_scale, l.price_reason, l.discount_minor, l.shared_discount_minor, \
+         l.discount_reason"
     };
 }
 
@@ -26,7 +27,8 @@ macro_rules! line_columns {
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
-         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
+         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id, \
+         discount_reason"
     };
 }
 
@@ -34,16 +36,18 @@ statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
         subtotal_minor, discount_minor, tax_minor, total_minor,
               tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, client_hash, \
-              updated_at)
+              updated_at, discount_reason)
               VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, \
-              0, :tax, :total,
+              :discount, :tax, :total,
               :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
-              :now)";
+              :now, :discount_reason)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
         unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, \
-        unit, quantity_scale)
+        unit, quantity_scale, price_reason, discount_minor, shared_discount_minor, \
+        discount_reason)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, \
-              :tax_class, :tax_name, :tax_rate, :net, :tax, :total, :unit, :quantity_scale)";
+              :tax_class, :tax_name, :tax_rate, :net, :tax, :total, :unit, :quantity_scale, \
+              :price_reason, :discount, :shared_discount, :discount_reason)";
     FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
     ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
     LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = \
@@ -53,10 +57,11 @@ statements! {
     PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = \
         ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
     LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM sales_order \
-        o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
-    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM \
-        sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
+        o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM \
+        sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq \
+        BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
     // No transition leads back to pending, so the client is not needed any more.
     SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3, client_hash = NULL WHERE id \
         = ?1 AND status = ?4";
@@ -90,6 +95,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         email: row.get(11)?,
         placed_at: row.get(12)?,
         exchange_rate_id: row.get(13)?,
+        discount_reason: row.get("discount_reason")?,
         lines: Vec::new(),
     })
 }
@@ -110,6 +116,10 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
         tax: money(row, 11, currency)?,
         total: money(row, 12, currency)?,
         measure: measure(row)?,
+        price_reason: row.get("price_reason")?,
+        discount: money(row, 16, currency)?,
+        shared_discount: money(row, 17, currency)?,
+        discount_reason: row.get("discount_reason")?,
     })
 }
 
@@ -127,7 +137,8 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
             ":cart_id": new.cart_id,
         ":request_hash": new.request_hash, ":placed_at": new.placed_at,
             ":exchange_rate_id": new.exchange_rate_id, ":client": new.client,
-        ":now": now,
+        ":now": now, ":discount": priced.discount.minor(),
+            ":discount_reason": new.discount_reason,
     };
     work.insert(&INSERT, row)?;
     priced
@@ -143,7 +154,8 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         currency,
         prices_include_tax: new.prices_include_tax,
         subtotal: priced.subtotal,
-        discount: Money::zero(currency),
+        discount: priced.discount,
+        discount_reason: new.discount_reason,
         tax: priced.tax,
         total: priced.total,
         email: new.email,
@@ -166,6 +178,9 @@ fn insert_line(
             ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
         ":net": line.net.minor(), ":tax": line.tax.minor(), ":total": line.total.minor(),
         ":unit": line.measure.unit, ":quantity_scale": line.measure.scale,
+            ":price_reason": line.price_reason, ":discount": line.discount.minor(),
+        ":shared_discount": line.shared_discount.minor(),
+            ":discount_reason": line.discount_reason,
     };
     work.insert(&INSERT_LINE, row)
 }
@@ -191,7 +206,7 @@ pub(super) fn page(
     page: PageRequest,
     status: Option<OrderStatus>,
 ) -> Result<Vec<(i64, Order)>, StorageError> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(14)?, order(row)?));
+    let place = |row: &Row<'_>| Ok((row.get::<_, i64>("seq")?, order(row)?));
     let mut orders = match status {
         None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
         Some(status) => view.all(

@@ -11,14 +11,14 @@ use serde_json::{Map, Value, json};
 use super::{fingerprint, tender};
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, PaymentId, ProductId};
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
-use crate::primitives::{Class, Digest, Email, Money, Quantity, Refusal, Timestamp};
+use crate::primitives::{Class, Digest, Email, Money, Note, Quantity, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::checkout::{SellRefused, mark_in_use, sellable, stock_requests};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
 use crate::tenant::payments::{self, Method, Payment};
-use crate::tenant::pricing::{self, DraftLine, PricingRefused};
+use crate::tenant::pricing::{self, DraftLine, Priced, PricingRefused};
 use crate::tenant::{Policy, catalog, currency, settings};
 
 /// A sale that has taken place.
@@ -29,6 +29,9 @@ pub struct RecordSale {
     /// Default: now.
     pub sold_at: Option<Timestamp>,
     pub lines: Vec<SaleLine>,
+    /// The discount of the whole sale, after those of the lines, in the terms of the prices.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
     pub payments: Vec<SalePayment>,
     /// The address for the confirmation, if any.
     pub email: Option<Email>,
@@ -43,6 +46,10 @@ pub struct SaleLine {
     pub quantity: Quantity,
     /// Price of one whole unit, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
+    pub price_reason: Option<Note>,
+    /// The discount of the line, in the terms of its price.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
 }
 
 /// A payment of a sale.
@@ -166,8 +173,8 @@ pub(super) fn record_as(
     refuse_known_ids(work, command)?;
     let sold_at = sold_at(work, command, source)?;
     let drafts = drafts(work, command, source)?;
-    let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
-    let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at)
+    let shop = settings::shop(work)?;
+    let priced = priced(work, command, &drafts, shop.prices_include_tax, sold_at)
         .map_err(SellRefused::from)?;
     if let Source::Import {
         total_minor: stated,
@@ -202,6 +209,7 @@ pub(super) fn record_as(
         status: OrderStatus::Paid,
         prices_include_tax: shop.prices_include_tax,
         priced,
+        discount_reason: command.discount_reason.clone(),
         email: command.email.clone(),
         cart_id: None,
         request_hash: hash.as_ref(),
@@ -287,10 +295,26 @@ fn drafts(
             id: line.id.unwrap_or_else(|| work.new_id::<OrderLineKind>()),
             quantity: line.quantity,
             unit_price: line.unit_price_minor.map_or(Ok(product.price), price)?,
+            price_reason: line.price_reason.clone(),
+            discount: price(line.discount_minor.unwrap_or(0))?,
+            discount_reason: line.discount_reason.clone(),
             product,
         });
     }
     Ok(drafts)
+}
+
+/// Prices the lines with their discounts and that of the sale.
+fn priced(
+    work: &TenantWork,
+    command: &RecordSale,
+    drafts: &[DraftLine],
+    included: bool,
+    at: Timestamp,
+) -> Result<Priced, PricingRefused> {
+    let sold_in = drafts[0].unit_price.currency();
+    let discount = Money::price(command.discount_minor.unwrap_or(0), sold_in)?;
+    pricing::price(work, drafts, discount, included, at)
 }
 
 /// A product in the currency of the first line; the first line decides.

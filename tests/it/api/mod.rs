@@ -7,6 +7,7 @@ mod catalog;
 mod checkout;
 mod connections;
 mod currencies;
+mod discounts;
 mod exchange_rates;
 mod finance;
 mod health;

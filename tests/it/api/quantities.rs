@@ -307,3 +307,43 @@ async fn sells_line_that_is_worth_nothing() {
     assert_eq!(shop.stock(&salt).await, [1, 0, 1]);
     shop.assert_integrity();
 }
+
+#[tokio::test]
+async fn imports_by_weight_and_refuses_another_unit() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let fields = json!({"track_stock": true, "unit": "KGM", "quantity_scale": 3});
+    shop.product_with("CHEESE", 1_999, fields).await;
+    let import = async |path: &str, body: Value| {
+        let call = app.call(http::Method::POST, path).local();
+        let call = call.header("x-tillbox-tenant", shop.slug.as_str());
+        call.json(body).send().await.expect(200).json()
+    };
+    let sale = json!({"line": 2, "number": "1", "sold_at": "2024-05-01T12:00:00Z",
+        "total_minor": 500,
+        "lines": [{"sku": "CHEESE", "quantity": 250, "unit_price_minor": 1_999}]});
+    let done = import("/v1/admin/sales/import", json!({"sales": [sale]})).await;
+    assert_eq!(done["created"], 1, "{done}");
+    let stored = shop.rows("SELECT quantity, unit, quantity_scale, net_minor FROM order_line");
+    assert_eq!(stored, ["250|KGM|3|500"]);
+    for (unit, scale, code) in [
+        (json!("GRM"), json!(0), "make a new product"),
+        (json!(null), json!(2), "make a new product"),
+        (
+            json!("KGM"),
+            json!(4),
+            "quantity_scale must be a whole number",
+        ),
+        (
+            json!("KGM"),
+            json!(-1),
+            "quantity_scale must be a whole number",
+        ),
+    ] {
+        let row = json!({"line": 2, "sku": "CHEESE", "name": "Cheese", "price_minor": 1_999,
+            "currency": "EUR", "unit": unit, "quantity_scale": scale});
+        let done = import("/v1/admin/catalog/import", json!({"rows": [row]})).await;
+        assert!(done["refused"].to_string().contains(code), "{done}");
+    }
+    shop.assert_integrity();
+}

@@ -91,9 +91,9 @@ impl Stocked {
             let row = format!(
                 "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
                  unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, \
-                 total_minor, unit, quantity_scale)
+                 total_minor, unit, quantity_scale, discount_minor, shared_discount_minor)
                  VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, \
-                 'standard', 'No tax', 0, 0, 0, 0, 'C62', 0)",
+                 'standard', 'No tax', 0, 0, 0, 0, 'C62', 0, 0, 0)",
                 hex(order.as_bytes()),
                 hex(product_id.as_bytes())
             );

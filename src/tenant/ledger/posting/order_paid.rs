@@ -1,5 +1,5 @@
 //! `order_paid`: debits cash or clearing for each payment; credits revenue with the net amount and
-//! tax payable with the tax.
+//! tax payable with the tax. A discount is no revenue: both are after discounts.
 
 use crate::primitives::Timestamp;
 use crate::storage::{StorageError, TenantWork};
