@@ -353,3 +353,174 @@ fn priced_line(
         total: net.plus(tax)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::primitives::{Currency, QuantityScale, Unit};
+
+    /// The tax classes with their rates, in parts per million, the highest first.
+    const RATES: [(&str, i64); 3] = [("full", 190_000), ("low", 88_750), ("none", 0)];
+
+    /// A line: price, quantity, scale, place of its rate, thousandths of its discount.
+    type Line = (i64, i64, i64, usize, i64);
+
+    fn line() -> impl Strategy<Value = Line> {
+        let price = prop_oneof![0_i64..20, 0_i64..5_000, 0_i64..10_000_000];
+        let discount = prop_oneof![Just(0_i64), Just(1_000), 0_i64..=1_000];
+        (price, 1_i64..3_000, 0_i64..=3, 0_usize..3, discount)
+    }
+
+    fn draft(currency: Currency, (price, quantity, places, rate, discount): Line) -> DraftLine {
+        let unit_price = Money::price(price, currency).expect("in range");
+        let measure = Measure {
+            unit: Unit::Kilogram,
+            scale: QuantityScale::new(places).expect("in range"),
+        };
+        let listed = measure.amount(unit_price, quantity).expect("small");
+        let discount = listed.ratio(discount, 1_000, crate::primitives::Rounding::Down);
+        DraftLine {
+            id: OrderLineId::from_bytes([1; 16]),
+            product: Product {
+                id: ProductId::from_bytes([2; 16]),
+                sku: Sku::parse("TEA").expect("good"),
+                barcode: None,
+                name: Name::parse("Tea").expect("good"),
+                price: unit_price,
+                tax_class: TaxClass::parse(RATES[rate].0).expect("good"),
+                track_stock: false,
+                category_id: None,
+                active: true,
+                version: 1,
+                measure,
+                in_use: true,
+            },
+            quantity: Quantity::new(quantity).expect("in range"),
+            unit_price,
+            price_reason: None,
+            discount: discount.expect("small"),
+            discount_reason: None,
+        }
+    }
+
+    fn groups(lines: &[Line]) -> Vec<Group> {
+        let group = |place: usize| Group {
+            tax_class: TaxClass::parse(RATES[place].0).expect("good"),
+            name: Name::parse(RATES[place].0).expect("good"),
+            rate: TaxRate::from_ppm(RATES[place].1).expect("in range"),
+            members: (0..lines.len())
+                .filter(|index| lines[*index].3 == place)
+                .collect(),
+        };
+        let groups = (0..RATES.len()).map(group);
+        groups.filter(|group| !group.members.is_empty()).collect()
+    }
+
+    /// Divides and rounds half up; no value is negative.
+    fn half_up(numerator: i64, denominator: i64) -> i64 {
+        let (numerator, denominator) = (i128::from(numerator), i128::from(denominator));
+        i64::try_from((2 * numerator + denominator) / (2 * denominator)).expect("small")
+    }
+
+    /// Net amount and tax of a price.
+    fn taxed(amount: i64, ppm: i64, included: bool) -> (i64, i64) {
+        if included {
+            let tax = half_up(amount * ppm, 1_000_000 + ppm);
+            (amount - tax, tax)
+        } else {
+            (amount, half_up(amount * ppm, 1_000_000))
+        }
+    }
+
+    /// Asserts that `shares` are those of the largest remainders of `discount` over `weights`.
+    fn assert_allocated(discount: i64, weights: &[i64], shares: &[i64]) {
+        assert_eq!(shares.iter().sum::<i64>(), discount);
+        let sum = i128::from(weights.iter().sum::<i64>().max(1));
+        let exact = weights
+            .iter()
+            .map(|weight| i128::from(discount) * i128::from(*weight));
+        let exact: Vec<(i128, i128)> = exact.map(|part| (part / sum, part % sum)).collect();
+        let (mut raised, mut kept) = (sum, 0);
+        for ((floor, rest), share) in exact.iter().zip(shares) {
+            match i128::from(*share) - floor {
+                0 => kept = kept.max(*rest),
+                1 => raised = raised.min(*rest),
+                other => panic!("{other} away from the fair share"),
+            }
+        }
+        assert!(raised >= kept, "a smaller remainder was rounded up");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_model_to_the_minor_unit(
+            lines in prop::collection::vec(line(), 1..12),
+            permille in prop_oneof![Just(0_i64), Just(1_000), 0_i64..=1_000],
+            currency in prop::sample::select(vec!["JPY", "EUR", "KWD"]),
+            included: bool,
+        ) {
+            let currency = Currency::parse(currency).expect("known");
+            let drafts: Vec<DraftLine> = lines.iter().map(|line| draft(currency, *line)).collect();
+            let whole = |places: i64| 10_i64.pow(u32::try_from(places).expect("small"));
+            let listed: Vec<i64> = lines
+                .iter()
+                .map(|(price, quantity, places, ..)| half_up(price * quantity, whole(*places)))
+                .collect();
+            let own: Vec<i64> = drafts.iter().map(|draft| draft.discount.minor()).collect();
+            let left: Vec<i64> = listed.iter().zip(&own).map(|(a, b)| a - b).collect();
+            let discount = left.iter().sum::<i64>() * permille / 1_000;
+            let money = Money::price(discount, currency).expect("in range");
+            let priced = price_groups(&groups(&lines), &drafts, money, included).expect("small");
+
+            let shares: Vec<i64> = priced
+                .lines
+                .iter()
+                .map(|line| line.shared_discount.minor())
+                .collect();
+            assert_allocated(discount, &left, &shares);
+            let (mut subtotal, mut discounts, mut tax) = (0, 0, 0);
+            let mut tax_lines = priced.tax_lines.iter();
+            for (place, (name, ppm)) in RATES.iter().enumerate() {
+                let members: Vec<usize> =
+                    (0..lines.len()).filter(|index| lines[*index].3 == place).collect();
+                if members.is_empty() {
+                    continue;
+                }
+                let sum = |of: &dyn Fn(usize) -> i64| members.iter().map(|at| of(*at)).sum::<i64>();
+                let (before, _) = taxed(sum(&|at| listed[at]), *ppm, included);
+                let (net, of_rate) = taxed(sum(&|at| left[at] - shares[at]), *ppm, included);
+                let expected = TaxLine {
+                    discount_minor: before - net,
+                    name: (*name).to_owned(),
+                    net_minor: net,
+                    rate_ppm: *ppm,
+                    tax_minor: of_rate,
+                };
+                prop_assert_eq!(tax_lines.next(), Some(&expected));
+                prop_assert!(before >= net);
+                let of_lines = |amount: fn(&PricedLine) -> Money| {
+                    sum(&|at| amount(&priced.lines[at]).minor())
+                };
+                prop_assert_eq!(of_lines(|line| line.net), net);
+                prop_assert_eq!(of_lines(|line| line.tax), of_rate);
+                (subtotal, discounts, tax) =
+                    (subtotal + before, discounts + before - net, tax + of_rate);
+            }
+            prop_assert_eq!(tax_lines.next(), None);
+            prop_assert_eq!(
+                [priced.subtotal, priced.discount, priced.tax, priced.total].map(Money::minor),
+                [subtotal, discounts, tax, subtotal - discounts + tax]
+            );
+            let total: i64 = priced.lines.iter().map(|line| line.total.minor()).sum();
+            prop_assert_eq!(total, priced.total.minor());
+            for (at, line) in priced.lines.iter().enumerate() {
+                let due = left[at] - shares[at];
+                prop_assert_eq!(if included { line.total } else { line.net }.minor(), due);
+                prop_assert_eq!(line.discount.minor(), own[at] + shares[at]);
+                prop_assert!([line.net, line.tax].iter().all(|part| part.minor() >= 0));
+            }
+        }
+    }
+}

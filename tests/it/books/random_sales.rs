@@ -19,8 +19,9 @@ enum Step {
     Decline(usize),
     /// Changes the status of an order.
     Move(usize, &'static str),
-    /// Sells at once, with prices from the till and a part of the total paid by transfer.
-    Sell(Vec<(usize, i64)>, i64, i64),
+    /// Sells at once, with prices from the till and a part of the total paid by transfer. Each line
+    /// and the sale have a discount.
+    Sell(Vec<(usize, i64)>, i64, i64, [i64; 2]),
     /// Lets time pass and runs the jobs.
     Wait(u64),
     /// Puts goods on the shelf.
@@ -38,6 +39,11 @@ const PRODUCTS: [(&str, i64, &str, i64); 5] = [
     ("E", 51_999, "low", 3),
 ];
 
+fn discounts() -> impl Strategy<Value = [i64; 2]> {
+    let discount = || prop_oneof![Just(0_i64), 0_i64..5, 0_i64..600];
+    [discount(), discount()]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let lines = || prop::collection::vec((0..PRODUCTS.len(), 1_i64..4), 1..4);
     prop_oneof![
@@ -46,8 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Decline),
         2 => ((0_usize..8), prop::sample::select(vec!["confirm", "ship",
             "cancel"])).prop_map(|(order, event)| Step::Move(order, event)),
-        4 => (lines(), 0_i64..700, 0_i64..2_000).prop_map(|(lines, price,
-            transfer)| Step::Sell(lines, price, transfer)),
+        4 => (lines(), 0_i64..700, 0_i64..2_000, discounts()).prop_map(|(lines, price, transfer,
+            discounts)| Step::Sell(lines, price, transfer, discounts)),
         1 => (0_u64..1_200).prop_map(Step::Wait),
         1 => ((0_usize..2), 1_i64..5).prop_map(|(product, units)| Step::Deliver(product, units)),
         1 => any::<bool>().prop_map(Step::IncludeTax),
@@ -63,8 +69,8 @@ struct Run {
 }
 
 impl Run {
-    async fn begin(app: &TestApp) -> Self {
-        let shop = app.tenant("corner");
+    async fn begin(app: &TestApp, currency: &str) -> Self {
+        let shop = app.tenant_in("corner", currency);
         shop.tax_class("full", 190_000).await;
         shop.tax_class("low", 88_750).await;
         let mut products = Vec::new();
@@ -94,7 +100,10 @@ impl Run {
         let (shop, key) = (self.shop.clone(), self.key());
         match step {
             Step::Place(lines) => self.place(&key, lines).await,
-            Step::Sell(lines, price, transfer) => self.sell(&key, lines, *price, *transfer).await,
+            Step::Sell(lines, price, transfer, discounts) => {
+                self.sell(&key, lines, (*price, *transfer), *discounts)
+                    .await;
+            }
             Step::Wait(seconds) => {
                 shop.app.advance(Duration::from_secs(*seconds));
                 shop.app.work_off();
@@ -165,15 +174,21 @@ impl Run {
         }
     }
 
-    async fn sell(&self, key: &str, lines: &[(usize, i64)], price: i64, transfer: i64) {
+    async fn sell(
+        &self,
+        key: &str,
+        lines: &[(usize, i64)],
+        (price, transfer): (i64, i64),
+        [of_line, of_sale]: [i64; 2],
+    ) {
         let line = |(product, quantity): &(usize, i64)| {
             json!({"product_id": self.products[*product], "quantity": quantity,
-            "unit_price_minor": price})
+            "unit_price_minor": price, "discount_minor": of_line})
         };
         let lines: Vec<Value> = lines.iter().map(line).collect();
         let payments = json!([{"method": "manual", "amount_minor": transfer}, {"method": "cash",
             "amount_minor": 20_000}]);
-        let body = json!({"lines": lines, "payments": payments});
+        let body = json!({"lines": lines, "payments": payments, "discount_minor": of_sale});
         lawful(&self.shop.sale(key, body).await);
     }
 
@@ -218,12 +233,15 @@ proptest! {
         ..ProptestConfig::default() })]
 
     #[test]
-    fn keeps_books_balanced_over_random_steps(steps in prop::collection::vec(step(), 10..40)) {
+    fn keeps_books_balanced_over_random_steps(
+        steps in prop::collection::vec(step(), 10..40),
+        currency in prop::sample::select(vec!["EUR", "JPY", "KWD"]),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a \
             runtime");
         runtime.block_on(async {
             let app = TestApp::start_dev();
-            let mut run = Run::begin(&app).await;
+            let mut run = Run::begin(&app, currency).await;
             for step in &steps {
                 run.step(step).await;
             }
