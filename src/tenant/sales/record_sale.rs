@@ -153,6 +153,19 @@ pub(super) enum Source {
     Import { total_minor: i64 },
 }
 
+impl Source {
+    /// Refuses an imported sale whose lines do not add up to the amount paid.
+    const fn require_total(self, total: Money) -> Result<(), SaleRefused> {
+        let priced = total.minor();
+        match self {
+            Self::Import {
+                total_minor: stated,
+            } if stated != priced => Err(SaleRefused::TotalMismatch { priced, stated }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Records a sale; its id, if any, is bound to `hash`.
 pub(super) fn record_as(
     work: &mut TenantWork,
@@ -176,14 +189,7 @@ pub(super) fn record_as(
     let shop = settings::shop(work)?;
     let priced = priced(work, command, &drafts, shop.prices_include_tax, sold_at)
         .map_err(SellRefused::from)?;
-    if let Source::Import {
-        total_minor: stated,
-    } = source
-        && stated != priced.total.minor()
-    {
-        let priced = priced.total.minor();
-        return Err(SaleRefused::TotalMismatch { priced, stated });
-    }
+    source.require_total(priced.total)?;
     let rate = currency::rate_for(
         work,
         &policy.published,

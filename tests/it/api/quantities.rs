@@ -2,6 +2,11 @@
 
 use serde_json::{Value, json};
 use tillbox::primitives::limits::{QUANTITY_INTEGER_MAX, QUANTITY_MAX};
+use tillbox::primitives::{
+    Currency, Name, Quantity, QuantityScale, Refusal as _, Sku, Timestamp, Unit,
+};
+use tillbox::tenant::catalog::{ImportProduct, import_product};
+use tillbox::tenant::sales::{ImportLine, ImportSale, import_sale};
 
 use crate::support::answer::pointers;
 use crate::support::{Answer, TestApp, TestShop};
@@ -312,38 +317,41 @@ async fn sells_line_that_is_worth_nothing() {
 async fn imports_by_weight_and_refuses_another_unit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let fields = json!({"track_stock": true, "unit": "KGM", "quantity_scale": 3});
-    shop.product_with("CHEESE", 1_999, fields).await;
-    let import = async |path: &str, body: Value| {
-        let call = app.call(http::Method::POST, path).local();
-        let call = call.header("x-tillbox-tenant", shop.slug.as_str());
-        call.json(body).send().await.expect(200).json()
+    weighed(&shop, "CHEESE", 1_999, json!({"track_stock": true})).await;
+    let sku = Sku::parse("CHEESE").expect("good");
+    let sale = ImportSale {
+        number: "1".to_owned(),
+        sold_at: Timestamp::parse("2024-05-01T12:00:00Z").expect("good"),
+        total_minor: 500,
+        lines: vec![ImportLine {
+            sku: sku.clone(),
+            quantity: Quantity::new(250).expect("in range"),
+            unit_price_minor: 1_999,
+        }],
     };
-    let sale = json!({"line": 2, "number": "1", "sold_at": "2024-05-01T12:00:00Z",
-        "total_minor": 500,
-        "lines": [{"sku": "CHEESE", "quantity": 250, "unit_price_minor": 1_999}]});
-    let done = import("/v1/admin/sales/import", json!({"sales": [sale]})).await;
-    assert_eq!(done["created"], 1, "{done}");
+    let policy = app.app().policy.clone();
+    let imported = shop.write(move |work| Ok(import_sale(work, &policy, &sale).is_ok()));
+    assert!(imported.expect("the storage works"));
     let stored = shop.rows("SELECT quantity, unit, quantity_scale, net_minor FROM order_line");
     assert_eq!(stored, ["250|KGM|3|500"]);
-    for (unit, scale, code) in [
-        (json!("GRM"), json!(0), "make a new product"),
-        (json!(null), json!(2), "make a new product"),
-        (
-            json!("KGM"),
-            json!(4),
-            "quantity_scale must be a whole number",
-        ),
-        (
-            json!("KGM"),
-            json!(-1),
-            "quantity_scale must be a whole number",
-        ),
-    ] {
-        let row = json!({"line": 2, "sku": "CHEESE", "name": "Cheese", "price_minor": 1_999,
-            "currency": "EUR", "unit": unit, "quantity_scale": scale});
-        let done = import("/v1/admin/catalog/import", json!({"rows": [row]})).await;
-        assert!(done["refused"].to_string().contains(code), "{done}");
+    for (unit, places) in [(Unit::Gram, 3), (Unit::Kilogram, 2)] {
+        let row = ImportProduct {
+            sku: sku.clone(),
+            name: Name::parse("Cheese").expect("good"),
+            category: None,
+            price_minor: 1_999,
+            currency: Currency::parse("EUR").expect("known"),
+            barcode: None,
+            tax_class: None,
+            track_stock: None,
+            unit: Some(unit),
+            quantity_scale: Some(QuantityScale::new(places).expect("in range")),
+        };
+        let code = shop.write(move |work| {
+            let imported = import_product(work, &row);
+            Ok(imported.map_err(|refused| refused.code()).err())
+        });
+        assert_eq!(code.expect("the storage works"), Some("unit_in_use"));
     }
     shop.assert_integrity();
 }
