@@ -8,7 +8,9 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::app::{App, Ports, Stores};
 use crate::primitives::quantity::QuantityDelta;
-use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, Measure, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp,
+};
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
 use crate::tenancy::commands;
 use crate::tenancy::provision::{CreateTenant, ProvisionRefused};
@@ -182,6 +184,7 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
             tax_class: Some(TaxClass::parse(tax_class).expect("a good class")),
             track_stock: stock.is_some(),
             category_id: Some(category.id),
+            measure: Measure::default(),
         };
         let product = catalog::create_product(work, &product).map_err(catalog_fault)?;
         if let Some(stock) = stock {

@@ -54,7 +54,7 @@ macro_rules! refusals {
         $(#[$meta:meta])*
         $vis:vis enum $name:ident {
             $($(#[$doc:meta])* $variant:ident $(($($tuple:tt)*))? $({ $($fields:tt)* })?:
-                $class:ident $code:literal, $text:literal;)*
+                $class:ident $code:literal, $text:literal $(($($arg:tt)*))?;)*
         }
         $(inherits { $($inner:ident($refused:ty)),* $(,)? })?
         $(facts { $($pattern:pat => { $($fact:ident: $value:expr),* }),* $(,)? })?
@@ -62,7 +62,7 @@ macro_rules! refusals {
         $(#[$meta])*
         #[derive(Debug, thiserror::Error)]
         $vis enum $name {
-            $($(#[$doc])* #[error($text)]
+            $($(#[$doc])* #[error($text $(, $($arg)*)?)]
             $variant $(($($tuple)*))? $({ $($fields)* })?,)*
             $($(#[error(transparent)] $inner(#[from] $refused),)*)?
         }

@@ -5,8 +5,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money,
-    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Measure,
+    Money, Name, Note, Quantity, QuantityScale, Sku, Slug, TaxClass, TaxRate, Timestamp, Unit,
 };
 
 /// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
@@ -25,6 +25,14 @@ pub fn money_if_any(
         .map(|minor| Money::new(minor, currency))
         .transpose()
         .map_err(FromSqlError::other)?)
+}
+
+/// The measure in the columns `unit` and `quantity_scale`.
+pub fn measure(row: &Row<'_>) -> rusqlite::Result<Measure> {
+    Ok(Measure {
+        unit: row.get("unit")?,
+        scale: row.get("quantity_scale")?,
+    })
 }
 
 macro_rules! blob_types {
@@ -62,7 +70,8 @@ macro_rules! integer_types {
     )*};
 }
 
-integer_types!(Timestamp: as_millis, from_millis; Quantity: get, new; TaxRate: ppm, from_ppm);
+integer_types!(Timestamp: as_millis, from_millis; Quantity: get, new; QuantityScale: get, new;
+    TaxRate: ppm, from_ppm);
 
 macro_rules! text_types {
     ($($name:ident: $text:ident),*) => {$(
@@ -80,6 +89,7 @@ macro_rules! text_types {
     )*};
 }
 
-text_types!(Barcode: as_str, Email: as_str, HostName: as_str, Name: as_str, Note: as_str,
+text_types!(
+    Unit: as_str,Barcode: as_str, Email: as_str, HostName: as_str, Name: as_str, Note: as_str,
     Sku: as_str, Slug: as_str, TaxClass: as_str, Currency: code, Day: to_string,
     ExchangeRate: to_string);

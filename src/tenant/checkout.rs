@@ -15,7 +15,7 @@ use super::{Policy, settings};
 use crate::platform::audit;
 use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
 use crate::primitives::limits::RESERVATION_TTL_MS;
-use crate::primitives::{ClientHash, Currency, Email, refusals};
+use crate::primitives::{ClientHash, Currency, Email, Money, refusals};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// The command to place an order.
@@ -83,7 +83,8 @@ pub fn place_order(
     let cart = cart::load_for_checkout(work, command.cart_id)?;
     let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
-    let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let discount = Money::zero(cart.currency);
+    let priced = pricing::price(work, &drafts, discount, shop.prices_include_tax, now)?;
     let rate = currency::rate_for(work, published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let requests = stock_requests(&drafts);
@@ -102,6 +103,7 @@ pub fn place_order(
         status: OrderStatus::Pending,
         prices_include_tax: shop.prices_include_tax,
         priced,
+        discount_reason: None,
         email: Some(command.email.clone()),
         cart_id: Some(cart.id),
         request_hash: None,
@@ -110,6 +112,7 @@ pub fn place_order(
         client,
     };
     let order = orders::insert_order(work, new)?;
+    mark_in_use(work, &drafts)?;
     inventory::reserve(
         work,
         order.id,
@@ -148,6 +151,9 @@ fn draft_lines(work: &TenantWork, cart: &CartForCheckout) -> Result<Vec<DraftLin
             id: work.new_id::<OrderLineKind>(),
             quantity: *quantity,
             unit_price: product.price,
+            price_reason: None,
+            discount: Money::zero(cart.currency),
+            discount_reason: None,
             product,
         });
     }
@@ -189,6 +195,14 @@ pub(super) fn sellable(
     Ok(product)
 }
 
+/// Records that the products of new lines are in use. Most are already, so it costs nothing.
+pub(super) fn mark_in_use(work: &mut TenantWork, drafts: &[DraftLine]) -> Result<(), StorageError> {
+    drafts
+        .iter()
+        .filter(|draft| !draft.product.in_use)
+        .try_for_each(|draft| catalog::mark_in_use(work, draft.product.id))
+}
+
 /// The stock that the lines need: per product that counts stock, the sum over the lines.
 pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
     let mut requests: Vec<StockRequest> = Vec::new();
@@ -201,6 +215,7 @@ pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
             None => requests.push(StockRequest {
                 product_id: draft.product.id,
                 sku: draft.product.sku.clone(),
+                measure: draft.product.measure,
                 quantity: draft.quantity.get(),
             }),
         }

@@ -25,8 +25,8 @@ pub struct Confirmation {
     pub shop: Name,
     pub number: String,
     pub placed_at: Timestamp,
-    /// Name, quantity and total of each line.
-    pub lines: Vec<(String, i64, Money)>,
+    /// Name, quantity with its unit, and total of each line.
+    pub lines: Vec<(String, String, Money)>,
     /// The tax included in the total.
     pub tax: Money,
     pub total: Money,
@@ -70,7 +70,10 @@ pub fn confirmation(
         lines: order
             .lines
             .into_iter()
-            .map(|line| (line.name.to_string(), line.quantity, line.total))
+            .map(|line| {
+                let quantity = line.measure.show(line.quantity);
+                (line.name.to_string(), quantity, line.total)
+            })
             .collect(),
         tax: order.tax,
         total: order.total,

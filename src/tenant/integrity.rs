@@ -42,9 +42,10 @@ statements! {
     SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', \
         its snapshot ' || json_extract(snapshot, '$.total_minor')
                  FROM financial_order WHERE locked_at IS NOT NULL AND (total_minor, tax_minor, \
-                 subtotal_minor)
+                 subtotal_minor, discount_minor)
                    IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, \
-                   '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'))
+                   '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'), \
+                   json_extract(snapshot, '$.discount_minor'))
                  UNION ALL SELECT 'invoice ' || number || ' has ' || total_minor || ', its \
                  snapshot ' || json_extract(snapshot, '$.total_minor')
                  FROM invoice WHERE status <> 'draft' AND (total_minor, tax_minor, number, \
@@ -56,42 +57,75 @@ statements! {
     ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || \
         coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
                  FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at \
-                 IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at,
+                 IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at, o.discount_reason,
                    (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
-                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor', t.value ->> \
+                   'discount_minor') ORDER BY t.key)
                     FROM json_each(o.tax_lines) t),
                    (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, \
                    l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, \
-                   l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                   l.net_minor, l.tax_minor, l.total_minor, l.unit, \
+                   l.quantity_scale, l.price_reason, l.discount_minor, l.shared_discount_minor, \
+                   l.discount_reason) ORDER BY l.seq)
                     FROM order_line l WHERE l.order_id = o.id))
                    IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, \
                    '$.prices_include_tax'),
                            CAST(round(unixepoch(json_extract(f.snapshot, '$.placed_at'), 'subsec') \
-                           * 1000) AS INTEGER),
+                           * 1000) AS INTEGER), json_extract(f.snapshot, '$.discount_reason'),
                    (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
-                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor', t.value ->> \
+                   'discount_minor') ORDER BY t.key)
                     FROM json_each(f.snapshot, '$.tax_lines') t),
                    (SELECT json_group_array(json_array(replace(s.value ->> 'product_id', '-', ''), \
                    s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> \
                    'unit_price_minor', s.value ->> 'tax_class',
                       s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', \
-                      s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
+                      s.value ->> 'tax_minor', s.value ->> 'total_minor', s.value ->> 'unit', \
+                      s.value ->> 'quantity_scale', s.value ->> 'price_reason', s.value ->> \
+                      'discount_minor', s.value ->> 'shared_discount_minor', s.value ->> \
+                      'discount_reason') ORDER BY s.key)
                     FROM json_each(f.snapshot, '$.lines') s))";
     ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || \
         coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
                  FROM sales_order o LEFT JOIN order_line l ON l.order_id = o.id GROUP BY o.id
                  HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR \
                  coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> \
-                 o.subtotal_minor";
+                 o.subtotal_minor - o.discount_minor";
+    // `whole` is the integer of one whole unit. The product with its remainder is rounded half up,
+    // and fits an integer.
     LINE_SUMS = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is over ' || l.quantity || \
-        ' times ' || l.unit_price_minor || ', and says otherwise'
-                 FROM order_line l JOIN sales_order o ON o.id = l.order_id
-                 WHERE l.quantity * l.unit_price_minor <> CASE WHEN o.prices_include_tax THEN \
-                 l.total_minor ELSE l.net_minor END";
-    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM \
-        sales_order o
-                 WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM \
-                 json_each(o.tax_lines) t) <> o.tax_minor";
+        ' / ' || l.whole || ' times ' || l.unit_price_minor || ' less ' || l.discount_minor || ', \
+        and says otherwise'
+                 FROM (SELECT *, CASE quantity_scale WHEN 0 THEN 1 WHEN 1 THEN 10 WHEN 2 THEN 100 \
+                 ELSE 1000 END AS whole FROM order_line) l JOIN sales_order o ON o.id = l.order_id
+                 WHERE l.quantity / l.whole * l.unit_price_minor + (2 * (l.quantity % l.whole) * \
+                 l.unit_price_minor + l.whole) / (2 * l.whole) - l.discount_minor <> CASE WHEN \
+                 o.prices_include_tax THEN l.total_minor ELSE l.net_minor END";
+    // The subtotal is computed again from the lines, per rate as when they were priced: `listed` is
+    // their price before discounts, `parts` the millionths of the net amount that it is.
+    DISCOUNTS = "SELECT 'order ' || number || ': its lines are worth ' || sum(net) || ' before \
+        discounts and tax, it says ' || subtotal_minor
+                 FROM (SELECT *, CASE WHEN included THEN listed - (listed / parts * rate_ppm + (2 \
+                 * (listed % parts) * rate_ppm + parts) / (2 * parts)) ELSE listed END AS net
+                   FROM (SELECT o.seq, o.number, o.subtotal_minor, o.prices_include_tax AS \
+                   included, l.tax_rate_ppm AS rate_ppm, 1000000 + l.tax_rate_ppm AS parts,
+                     sum(CASE WHEN o.prices_include_tax THEN l.total_minor ELSE l.net_minor END + \
+                     l.discount_minor) AS listed
+                     FROM order_line l JOIN sales_order o ON o.id = l.order_id GROUP BY o.seq, \
+                     l.tax_rate_ppm, l.tax_name))
+                 GROUP BY seq HAVING sum(net) <> subtotal_minor";
+    MEASURES = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is in ' || l.unit || ' \
+        with scale ' || l.quantity_scale || ', its product in ' || p.unit || ' with scale ' || \
+        p.quantity_scale
+                 FROM order_line l JOIN sales_order o ON o.id = l.order_id JOIN product p ON p.id \
+                 = l.product_id
+                 WHERE (l.unit, l.quantity_scale, 1) IS NOT (p.unit, p.quantity_scale, p.in_use)";
+    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax, its \
+        discount or its net amount' FROM sales_order o
+                 WHERE (SELECT (coalesce(sum(t.value ->> 'tax_minor'), 0), coalesce(sum(t.value \
+                 ->> 'discount_minor'), 0), coalesce(sum(t.value ->> 'net_minor'), 0)) <> \
+                 (o.tax_minor, o.discount_minor, o.subtotal_minor - o.discount_minor) FROM \
+                 json_each(o.tax_lines) t)";
     ORDERS_AND_BOOKS = "SELECT 'order ' || o.number || ' is ' || o.status || ' and has ' || (f.id \
         IS NOT NULL) || ' paid financial order(s), '
                    || (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
@@ -99,8 +133,9 @@ statements! {
                  FROM sales_order o LEFT JOIN financial_order f ON f.order_id = o.id AND \
                  f.status = 'paid'
                  WHERE (o.status IN ('paid', 'confirmed', 'shipped')) <> (f.id IS NOT NULL)
-                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency) <> \
-                   (o.total_minor, o.tax_minor, o.currency))
+                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency, \
+                   f.subtotal_minor, f.discount_minor) <> (o.total_minor, o.tax_minor, o.currency, \
+                   o.subtotal_minor, o.discount_minor))
                    OR (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
                    'issued') <> (f.id IS NOT NULL)";
     INVOICES = "SELECT 'invoice ' || i.number || ' is over ' || i.total_minor || ', its financial \
@@ -258,6 +293,8 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("order lines", &ORDER_LINES),
     ("order sums", &ORDER_SUMS),
     ("line sums", &LINE_SUMS),
+    ("measures", &MEASURES),
+    ("discounts", &DISCOUNTS),
     ("tax lines", &TAX_LINES),
     ("orders and books", &ORDERS_AND_BOOKS),
     ("invoices", &INVOICES),

@@ -174,6 +174,18 @@ pub struct TaxedGroup {
     pub tax: Money,
 }
 
+/// The net amount and the tax of a price, which includes the tax if `included`.
+pub fn split(amount: Money, rate: TaxRate, included: bool) -> Result<(Money, Money), MoneyError> {
+    let denominator = if included {
+        TaxRate::ONE + rate.ppm()
+    } else {
+        TaxRate::ONE
+    };
+    let tax = amount.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
+    let net = if included { amount.minus(tax)? } else { amount };
+    Ok((net, tax))
+}
+
 /// Taxes the lines of one rate. `amounts` are the lines' prices, including tax if `included`.
 ///
 /// # Errors
@@ -193,12 +205,7 @@ pub fn tax_group(
     let sum = amounts
         .iter()
         .try_fold(Money::zero(currency), |sum, amount| sum.plus(*amount))?;
-    let denominator = if included {
-        TaxRate::ONE + rate.ppm()
-    } else {
-        TaxRate::ONE
-    };
-    let tax = sum.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
+    let (net, tax) = split(sum, rate, included)?;
     let weights: Vec<i64> = amounts.iter().map(|amount| amount.minor()).collect();
     let taxes = if tax.is_zero() {
         vec![Money::zero(currency); amounts.len()]
@@ -214,7 +221,6 @@ pub fn tax_group(
     } else {
         amounts.to_vec()
     };
-    let net = if included { sum.minus(tax)? } else { sum };
     Ok(TaxedGroup {
         nets,
         taxes,

@@ -20,7 +20,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::KeyOutcome;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
-use crate::primitives::{Currency, Money, Name, Quantity, Sku};
+use crate::primitives::{Currency, Money, Name, Quantity, QuantityScale, Sku, Unit};
 use crate::storage::TenantView;
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
@@ -41,6 +41,9 @@ views! {
         sku: Sku,
         name: Name,
         quantity: Quantity,
+        unit: Unit = item.measure.unit,
+        quantity_scale: QuantityScale = item.measure.scale,
+        /// For one whole unit.
         unit_price_minor: i64 = item.unit_price.minor(),
         /// `null` when it is too large to represent, because the price rose after the item was
         /// added.
@@ -214,7 +217,8 @@ async fn add_item(
     request_body = ChangeItemBody,
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
         `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
-    (status = 422, description = "`validation_failed`, `amount_too_large`")))]
+    (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+        `amount_too_large`")))]
 async fn change_item(
     shop: Shop<Checkout>,
     PathText((id, item)): PathText<(CartId, CartItemId)>,

@@ -65,8 +65,8 @@ views! {
 /// Places an order for a cart and reserves its stock for 15 minutes.
 ///
 /// Without an API key, the unpaid orders of an address are bounded. The defaults are 5 within 24
-/// hours, which together reserve at most 20 pieces or 25 % of the stock of a product, whichever is
-/// more. An `Idempotency-Key` is kept for an hour.
+/// hours, which together reserve at most 20 pieces (whole units) or 25 % of the stock of a product,
+/// whichever is more. An `Idempotency-Key` is kept for an hour.
 #[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])),
     params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),

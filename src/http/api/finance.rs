@@ -34,9 +34,13 @@ views! {
         /// `draft`, `pending` or `paid`.
         status: &'static str = order.status.as_str(),
         currency: Currency = order.total.currency(),
+        /// The sum of the lines before discounts, without tax, also when the prices include it.
         subtotal_minor: i64 = order.subtotal.minor(),
+        /// All discounts, without tax.
         discount_minor: i64 = order.discount.minor(),
+        /// The tax on the lines after discounts.
         tax_minor: i64 = order.tax.minor(),
+        /// The amount paid: `subtotal_minor` - `discount_minor` + `tax_minor`.
         total_minor: i64 = order.total.minor(),
         /// The locked content. `snapshot_hash` is the hash of its canonical JSON (RFC 8785).
         #[schema(value_type = Object)]

@@ -18,7 +18,7 @@ use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, Query
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
-use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
+use crate::primitives::{Note, OnHand, QuantityDelta, QuantityScale, Timestamp, Unit};
 use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, MovementKind, Stock};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -34,6 +34,8 @@ views! {
         on_hand: i64,
         reserved: i64,
         available: i64 = stock.available(),
+        unit: Unit = stock.measure.unit,
+        quantity_scale: QuantityScale = stock.measure.scale,
         updated_at: Option<Timestamp>,
     }
 }
@@ -46,6 +48,8 @@ views! {
         kind: MovementKind,
         quantity_delta: i64,
         on_hand_after: i64,
+        unit: Unit = movement.measure.unit,
+        quantity_scale: QuantityScale = movement.measure.scale,
         order_id: Option<OrderId>,
         reason: Option<Note>,
         at: Timestamp,
@@ -140,7 +144,8 @@ async fn count_stock(
     request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404,
         description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"),
-        (status = 422, description = "`validation_failed`, `stock_too_large`")))]
+        (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+            `stock_too_large`")))]
 async fn adjust_stock(
     shop: Shop<Inventory>,
     MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>,

@@ -20,7 +20,9 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
-use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, Email, Name, Note, QuantityScale, Sku, TaxClass, TaxRate, Timestamp, Unit,
+};
 use crate::storage::TenantWork;
 use crate::tenant::cancellation::{self, CancelUnpaid};
 use crate::tenant::orders::{self, Channel, Order, OrderStatus};
@@ -43,8 +45,21 @@ views! {
         product_id: ProductId,
         sku: Sku,
         name: Name,
+        /// An integer of 10^-`quantity_scale` units.
         quantity: i64,
+        unit: Unit = line.measure.unit,
+        quantity_scale: QuantityScale = line.measure.scale,
+        /// For one whole unit, with or without tax as `prices_include_tax` says.
         unit_price_minor: i64 = line.unit_price.minor(),
+        /// The reason for a price that was not the catalog's.
+        price_reason: Option<Note>,
+        /// All discounts of the line, with tax if the prices include it; `net_minor`, `tax_minor` and
+        /// `total_minor` are after them.
+        discount_minor: i64 = line.discount.minor(),
+        /// The part of `discount_minor` that is the line's share of the discount of the whole sale.
+        shared_discount_minor: i64 = line.shared_discount.minor(),
+        /// The reason for the discount of the line.
+        discount_reason: Option<Note>,
         tax_class: TaxClass,
         tax_name: Name,
         tax_rate_ppm: TaxRate = line.tax_rate,
@@ -60,7 +75,9 @@ views! {
         name: String,
         /// The rate in parts per million.
         rate_ppm: i64,
-        /// The taxed amount, without tax.
+        /// The discounts on goods of this rate, without tax.
+        discount_minor: i64,
+        /// The taxed amount: after discounts, without tax.
         net_minor: i64,
         tax_minor: i64,
     }
@@ -80,11 +97,15 @@ views! {
         prices_include_tax: bool,
         items: Vec<OrderItemView> = order.lines.into_iter().map(OrderItemView::from).collect(),
         tax_lines: Vec<TaxLineView> = order.tax_lines.into_iter().map(TaxLineView::from).collect(),
-        /// Without tax.
+        /// The sum of the lines before discounts, without tax, also when the prices include it.
         subtotal_minor: i64 = order.subtotal.minor(),
+        /// All discounts, without tax.
         discount_minor: i64 = order.discount.minor(),
+        /// The reason for the discount of the whole sale.
+        discount_reason: Option<Note>,
+        /// The tax on the lines after discounts.
         tax_minor: i64 = order.tax.minor(),
-        /// The amount to pay.
+        /// The amount to pay: `subtotal_minor` - `discount_minor` + `tax_minor`.
         total_minor: i64 = order.total.minor(),
         email: Option<Email>,
         placed_at: Timestamp,

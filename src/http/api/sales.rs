@@ -23,7 +23,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
 use crate::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX};
-use crate::primitives::{Email, Quantity, Timestamp};
+use crate::primitives::{Email, Note, Quantity, Timestamp};
 use crate::tenant::payments::Method;
 use crate::tenant::sales::{self, RecordSale, Recorded, SaleLine, SalePayment};
 
@@ -40,12 +40,19 @@ pub struct SaleLineBody {
     id: Option<String>,
     #[schema(value_type = ProductId)]
     product_id: String,
-    /// 1 to 1000000.
     #[schema(value_type = Quantity)]
     quantity: i64,
-    /// The unit price, when it was not the catalog's.
+    /// The price of one whole unit, when it was not the catalog's.
     #[schema(value_type = Option<Price>)]
     unit_price_minor: Option<i64>,
+    /// The reason for that price.
+    #[schema(value_type = Option<Note>)]
+    price_reason: Option<String>,
+    /// The discount of the line, with tax if the prices include it; at most the price of the line.
+    #[schema(value_type = Option<Price>)]
+    discount_minor: Option<i64>,
+    #[schema(value_type = Option<Note>)]
+    discount_reason: Option<String>,
 }
 
 /// A payment of a sale.
@@ -75,6 +82,12 @@ pub struct RecordSaleBody {
     sold_at: Option<String>,
     #[schema(value_type = Vec<SaleLineBody>, min_items = 1, max_items = 500)]
     lines: Vec<Object<SaleLineBody>>,
+    /// The discount of the whole sale, with tax if the prices include it. It is allocated to the
+    /// lines in proportion to their prices after their own discounts.
+    #[schema(value_type = Option<Price>)]
+    discount_minor: Option<i64>,
+    #[schema(value_type = Option<Note>)]
+    discount_reason: Option<String>,
     #[schema(value_type = Vec<SalePaymentBody>, min_items = 1, max_items = 20)]
     payments: Vec<Object<SalePaymentBody>>,
     /// The address for the confirmation.
@@ -89,6 +102,9 @@ impl FromBody for RecordSale {
         let id = faults.optional("/id", wire.id.as_deref().map(OrderId::parse));
         let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
         let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
+        let discount_minor = faults.optional("/discount_minor", wire.discount_minor.map(price));
+        let reason = wire.discount_reason.as_deref().map(Note::parse);
+        let discount_reason = faults.optional("/discount_reason", reason);
         if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
             faults.add(
                 "/lines",
@@ -125,6 +141,8 @@ impl FromBody for RecordSale {
             id: id?,
             sold_at: sold_at?,
             lines,
+            discount_minor: discount_minor?,
+            discount_reason: discount_reason?,
             payments,
             email: email?,
         })
@@ -148,11 +166,26 @@ fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut RequestFaults) -> Opti
         format!("/lines/{at}/unit_price_minor"),
         wire.unit_price_minor.map(price),
     );
+    let price_reason = faults.optional(
+        format!("/lines/{at}/price_reason"),
+        wire.price_reason.as_deref().map(Note::parse),
+    );
+    let discount_minor = faults.optional(
+        format!("/lines/{at}/discount_minor"),
+        wire.discount_minor.map(price),
+    );
+    let discount_reason = faults.optional(
+        format!("/lines/{at}/discount_reason"),
+        wire.discount_reason.as_deref().map(Note::parse),
+    );
     Some(SaleLine {
         id: id?,
         product_id: product_id?,
         quantity: quantity?,
         unit_price_minor: unit_price_minor?,
+        price_reason: price_reason?,
+        discount_minor: discount_minor?,
+        discount_reason: discount_reason?,
     })
 }
 
@@ -198,9 +231,10 @@ views! {
         `product_inactive`, `out_of_stock`, `invoice_number_taken`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, \
             `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, \
-            `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, \
-            `payment_reference_missing`, `payment_method_unavailable`, `sold_at_in_future`, \
-            `sold_at_too_old`, `unknown_tax_class`, `idempotency_key_reused`")))]
+            `amount_too_large`, `quantity_too_large`, `discount_too_large`, `payment_zero`, \
+            `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, \
+            `payment_reference_missing`, `sold_at_in_future`, `sold_at_too_old`, \
+            `unknown_tax_class`, `idempotency_key_reused`")))]
 async fn record_sale(
     shop: Shop<Pos>,
     Keyed { key, command }: Keyed<RecordSale>,

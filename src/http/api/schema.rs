@@ -9,12 +9,13 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::{
     BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
-    PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX, STOCK_MAX,
+    PRICE_MINOR_MAX, QUANTITY_INTEGER_MAX, QUANTITY_SCALE_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX,
+    STOCK_MAX,
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
     Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Name, Note, Quantity,
-    Sku, Slug, TaxClass, TaxRate, Timestamp,
+    QuantityScale, Sku, Slug, TaxClass, TaxRate, Timestamp, Unit,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
@@ -97,11 +98,15 @@ described! {
         letters, digits and inner hyphens");
     TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a tax class of goods");
     Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
-    OnHand: integer(0, STOCK_MAX, "the stock on hand");
+    OnHand: integer(0, STOCK_MAX, "the stock on hand, an integer of 10^-quantity_scale units");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
-    Quantity: integer(1, QUANTITY_MAX, "a number of units");
-    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "the change in units, positive or \
-        negative; never 0");
+    Quantity: integer(1, QUANTITY_INTEGER_MAX, "an integer of 10^-quantity_scale units of the \
+        product; at most 1000000 whole units");
+    QuantityDelta: integer(-QUANTITY_INTEGER_MAX, QUANTITY_INTEGER_MAX, "the change, an integer of \
+        10^-quantity_scale units, positive or negative; never 0; at most 1000000 whole units");
+    QuantityScale: integer(0, QUANTITY_SCALE_MAX, "the decimal places of a quantity");
+    Unit: one_of(Unit::ALL.iter().map(|one| one.as_str()), "the unit of measure, a code of UN/ECE \
+        Recommendation 20: piece, kilogram, gram, litre, metre, hour, day");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
     AccountCode: one_of(AccountCode::ALL.iter().map(|one| one.as_str()), "the code of an account");
     Channel: one_of(Channel::ALL.iter().map(|one| one.as_str()), "the way in which an order was \

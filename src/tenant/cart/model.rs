@@ -1,8 +1,9 @@
 //! Carts, their sums, and the reasons to refuse a change.
 
 use crate::primitives::id::{CartId, CartItemId, ProductId};
-use crate::primitives::limits::QUANTITY_MAX;
-use crate::primitives::{Currency, Money, MoneyError, Name, Quantity, Sku, refusals};
+use crate::primitives::{
+    Currency, Measure, Money, MoneyError, Name, Quantity, QuantityTooLarge, Sku, refusals,
+};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::currency::CurrencyRefused;
 
@@ -34,6 +35,7 @@ pub(super) struct CartLine {
     pub(super) sku: Sku,
     pub(super) name: Name,
     pub(super) quantity: Quantity,
+    pub(super) measure: Measure,
     pub(super) unit_price: Money,
 }
 
@@ -59,7 +61,9 @@ pub struct CartItem {
     pub sku: Sku,
     pub name: Name,
     pub quantity: Quantity,
-    /// The present unit price.
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
+    /// The present price of one whole unit.
     pub unit_price: Money,
     /// The present total of the line; `None` when it overflows.
     pub total: Option<Money>,
@@ -97,15 +101,16 @@ impl Cart {
 
 impl CartItem {
     fn of(line: CartLine) -> Self {
-        let total = line.unit_price.times(line.quantity.get()).ok();
+        let total = line.measure.amount(line.unit_price, line.quantity.get());
         Self {
             id: line.id,
             product_id: line.product_id,
             sku: line.sku,
             name: line.name,
             quantity: line.quantity,
+            measure: line.measure,
             unit_price: line.unit_price,
-            total,
+            total: total.ok(),
         }
     }
 }
@@ -160,8 +165,7 @@ refusals! {
             "this shop has {limit} open carts, which is the most it can have; try again in some \
              minutes";
         /// The line would exceed the largest quantity.
-        QuantityTooLarge(i64): Invalid "quantity_too_large",
-            "the line would hold {0} units; the limit is {QUANTITY_MAX}; reduce the quantity";
+        QuantityTooLarge(#[from] QuantityTooLarge): Invalid "quantity_too_large", "{0}";
         Empty: Invalid "cart_empty", "the cart is empty; add an item first";
         /// The sum is too large for an amount.
         AmountTooLarge(#[source] MoneyError): Invalid "amount_too_large",
@@ -184,7 +188,7 @@ refusals! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::limits::MONEY_MINOR_MAX;
+    use crate::primitives::limits::{MONEY_MINOR_MAX, QUANTITY_MAX};
 
     fn head() -> CartHead {
         CartHead {
@@ -201,6 +205,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             name: Name::parse("Tea").expect("good"),
             quantity: Quantity::new(quantity).expect("in range"),
+            measure: Measure::default(),
             unit_price: Money::new(unit_price_minor, head().currency).expect("in range"),
         }
     }

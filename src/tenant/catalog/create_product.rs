@@ -6,7 +6,7 @@ use super::model::{CatalogRefused, FIRST_VERSION, Product};
 use super::store;
 use crate::platform::audit;
 use crate::primitives::id::{CategoryId, ProductKind};
-use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
+use crate::primitives::{Barcode, Currency, Measure, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
 use crate::tenant::{settings, tax};
 
@@ -16,7 +16,7 @@ pub struct CreateProduct {
     pub sku: Sku,
     pub barcode: Option<Barcode>,
     pub name: Name,
-    /// Unit price in minor units.
+    /// Price of one whole unit, in minor units.
     pub price_minor: i64,
     /// Default: the shop's currency.
     pub currency: Option<Currency>,
@@ -25,6 +25,7 @@ pub struct CreateProduct {
     /// Whether stock is counted.
     pub track_stock: bool,
     pub category_id: Option<CategoryId>,
+    pub measure: Measure,
 }
 
 /// Adds an active product to the catalog.
@@ -59,6 +60,8 @@ pub fn create_product(
         track_stock: command.track_stock,
         category_id: command.category_id,
         active: true,
+        measure: command.measure,
+        in_use: false,
         version: FIRST_VERSION,
         updated_at: work.now(),
     };

@@ -2,7 +2,7 @@
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
-    Barcode, Currency, Money, MoneyError, Name, Sku, TaxClass, Timestamp, refusals,
+    Barcode, Currency, Measure, Money, MoneyError, Name, Sku, TaxClass, Timestamp, refusals,
 };
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
@@ -13,7 +13,7 @@ pub struct Product {
     pub sku: Sku,
     pub barcode: Option<Barcode>,
     pub name: Name,
-    /// Unit price; the shop's settings say whether it includes tax.
+    /// Price of one whole unit; the shop's settings say whether it includes tax.
     pub price: Money,
     pub tax_class: TaxClass,
     /// Whether stock is counted: then no more can be sold than is available.
@@ -21,6 +21,10 @@ pub struct Product {
     pub category_id: Option<CategoryId>,
     /// Whether the product can be sold.
     pub active: bool,
+    /// Unit and scale of its quantities; fixed once the product is in use.
+    pub measure: Measure,
+    /// Whether a quantity of the product was stored: in a cart, on a line, in a movement.
+    pub in_use: bool,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
     /// The instant of the last change.
@@ -85,6 +89,10 @@ refusals! {
         CurrencyFixed(Currency, Currency): Invalid "currency_fixed",
             "the product is priced in {0}, and a product's currency never changes; give the one \
              in {1} a SKU of its own";
+        /// The change would give stored quantities another meaning.
+        UnitInUse(Sku): Conflict "unit_in_use",
+            "the unit and quantity_scale of `{0}` are fixed, because the product was in a cart, was \
+             sold, or its stock moved; make a new product with its own SKU";
         /// The price is out of range.
         Price(#[from] MoneyError): Invalid "price_invalid", "{0}";
     }

@@ -50,12 +50,13 @@ pub struct FinancialOrder {
     pub id: FinancialOrderId,
     pub order_id: OrderId,
     pub status: FinancialStatus,
-    /// Sum of the lines without tax.
+    /// Sum of the lines before discounts, without tax, also when the prices include it.
     pub subtotal: Money,
+    /// All discounts, without tax.
     pub discount: Money,
-    /// Sum of the taxes.
+    /// Sum of the taxes, on the lines after discounts.
     pub tax: Money,
-    /// The amount paid.
+    /// The amount paid: subtotal - discount + tax.
     pub total: Money,
     /// The locked content as canonical JSON.
     pub snapshot: Option<String>,

@@ -8,12 +8,13 @@ use crate::platform::audit;
 use crate::primitives::id::ProductId;
 use crate::primitives::{Note, OnHand, QuantityDelta};
 use crate::storage::TenantWork;
+use crate::tenant::catalog;
 
 /// A change by a difference, such as a delivery or a breakage.
 #[derive(Clone, Debug)]
 pub struct AdjustStock {
     pub product_id: ProductId,
-    /// Units added (positive) or removed (negative).
+    /// Added (positive) or removed (negative).
     pub quantity_delta: QuantityDelta,
     pub reason: Note,
 }
@@ -81,12 +82,14 @@ fn correct(
         kind,
         quantity_delta: on_hand.get() - before.on_hand,
         on_hand_after: on_hand.get(),
+        measure: before.measure,
         order_id: None,
         reason,
         at: work.now(),
     };
     store::set_on_hand(work, before.product_id, on_hand)?;
     store::insert_movement(work, &movement)?;
+    catalog::mark_in_use(work, before.product_id)?;
     let action = if kind == MovementKind::Count {
         "stock.counted"
     } else {

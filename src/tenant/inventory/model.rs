@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::primitives::id::{MovementId, OrderId, ProductId};
 use crate::primitives::limits::STOCK_MAX;
-use crate::primitives::{Note, OnHand, QuantityDelta, Sku, Timestamp, refusals};
+use crate::primitives::{
+    Measure, Note, OnHand, QuantityDelta, QuantityTooLarge, Sku, Timestamp, refusals,
+};
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
@@ -32,7 +34,7 @@ text_enum! {
     }
 }
 
-/// The stock of a product, in units.
+/// The stock of a product, in integers of its measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stock {
     pub product_id: ProductId,
@@ -40,13 +42,21 @@ pub struct Stock {
     pub on_hand: i64,
     /// Units promised to unpaid orders.
     pub reserved: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
     /// The instant of the last change; `None` before the first one.
     pub updated_at: Option<Timestamp>,
 }
 
 impl fmt::Display for Stock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on hand, {} reserved", self.on_hand, self.reserved)
+        let show = |quantity| self.measure.show(quantity);
+        write!(
+            f,
+            "{} on hand, {} reserved",
+            show(self.on_hand),
+            show(self.reserved)
+        )
     }
 }
 
@@ -59,8 +69,10 @@ impl Stock {
     /// The quantity on hand after a correction by `delta`.
     ///
     /// # Errors
-    /// `TooLow` below the reserved quantity, `TooLarge` above the limit.
+    /// `QuantityTooLarge` for a delta above its limit, `TooLow` below the reserved quantity,
+    /// `TooLarge` above the limit of the stock.
     pub fn adjusted(&self, delta: QuantityDelta) -> Result<OnHand, AdjustRefused> {
+        self.measure.require_delta(delta)?;
         let units = self.on_hand + delta.get();
         match OnHand::new(units) {
             Ok(on_hand) => self.counted(on_hand),
@@ -92,6 +104,8 @@ pub struct Movement {
     pub quantity_delta: i64,
     /// The quantity on hand after the movement.
     pub on_hand_after: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
     /// The order, for a sale.
     pub order_id: Option<OrderId>,
     /// The reason that the user gave.
@@ -107,6 +121,8 @@ pub struct StockRequest {
     /// For the error message.
     pub sku: Sku,
     pub quantity: i64,
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
 }
 
 impl StockRequest {
@@ -117,6 +133,7 @@ impl StockRequest {
             sku: self.sku.clone(),
             requested: self.quantity,
             available,
+            measure: self.measure,
         }
     }
 }
@@ -125,10 +142,15 @@ refusals! {
     /// Reasons to refuse stock to an order.
     pub enum StockRefused {
         /// Insufficient stock.
-        OutOfStock { product_id: ProductId, sku: Sku, requested: i64, available: i64 }:
-            Conflict "out_of_stock",
-            "insufficient stock for SKU `{sku}`: {requested} requested, {available} available; \
-             reduce the quantity or adjust the stock";
+        OutOfStock {
+            product_id: ProductId,
+            sku: Sku,
+            requested: i64,
+            available: i64,
+            measure: Measure,
+        }: Conflict "out_of_stock",
+            "insufficient stock for SKU `{sku}`: {} requested, {} available; reduce the quantity \
+             or adjust the stock" (.measure.show(*.requested), .measure.show(*.available));
         /// The unpaid orders of a client without an API key would hold too much together.
         HoldLimit {
             product_id: ProductId,
@@ -138,17 +160,18 @@ refusals! {
             held: i64,
             /// The limit of what they may hold together.
             allowed: i64,
+            measure: Measure,
         }: Conflict "hold_limit_exceeded",
-            "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
-             {held}; {requested} more were requested; reduce the quantity, or pay the open orders \
-             first";
+            "the unpaid orders of this address may hold {} of `{sku}` together, and hold {}; {} \
+             more were requested; reduce the quantity, or pay the open orders first"
+            (.measure.show(*.allowed), .measure.show(*.held), .measure.show(*.requested));
     }
     inherits { Storage(StorageError) }
     facts {
-        Self::OutOfStock { product_id, sku, requested, available } => {
+        Self::OutOfStock { product_id, sku, requested, available, .. } => {
             product_id: product_id, sku: sku, requested: requested, available: available
         },
-        Self::HoldLimit { product_id, sku, requested, held, allowed } => {
+        Self::HoldLimit { product_id, sku, requested, held, allowed, .. } => {
             product_id: product_id, sku: sku, requested: requested, held: held, allowed: allowed
         },
     }
@@ -162,6 +185,8 @@ refusals! {
         /// On hand would fall below the reserved quantity, or below zero.
         TooLow(Stock): Conflict "stock_too_low",
             "stock cannot fall below the reserved quantity: {0}";
+        /// The change exceeds the largest quantity.
+        QuantityTooLarge(#[from] QuantityTooLarge): Invalid "quantity_too_large", "{0}";
         /// On hand would exceed `STOCK_MAX`.
         TooLarge: Invalid "stock_too_large",
             "the stock would exceed the limit of {STOCK_MAX} units; reduce the change";
@@ -188,6 +213,7 @@ mod tests {
             on_hand,
             reserved,
             updated_at: None,
+            measure: Measure::default(),
         }
     }
 
@@ -244,6 +270,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             requested: 3,
             available: 2,
+            measure: Measure::default(),
         };
         assert_eq!(
             (refused.class(), refused.code()),

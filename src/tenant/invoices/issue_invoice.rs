@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::{FinancialOrderId, InvoiceKind};
-use crate::primitives::{Currency, Money, Name, Timestamp, refusals};
+use crate::primitives::{Currency, Money, Name, Note, Timestamp, refusals};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::TaxLine;
@@ -28,6 +28,8 @@ refusals! {
 struct Document<'a> {
     currency: Currency,
     discount_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount_reason: Option<&'a Note>,
     issued_at: Timestamp,
     lines: Vec<SnapshotLine<'a>>,
     number: &'a str,
@@ -67,6 +69,7 @@ pub fn issue_invoice(
     let snapshot = canonical(&Document {
         currency: order.currency,
         discount_minor: order.discount.minor(),
+        discount_reason: order.discount_reason.as_ref(),
         issued_at: at,
         lines: SnapshotLine::of(order),
         number: &number,

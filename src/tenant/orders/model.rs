@@ -1,7 +1,7 @@
 //! Orders, and the published table of their status transitions.
 
 use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
-use crate::primitives::{ClientHash, Currency, Digest, Email, Money, Timestamp, refusals};
+use crate::primitives::{ClientHash, Currency, Digest, Email, Money, Note, Timestamp, refusals};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
 
@@ -86,13 +86,16 @@ pub struct Order {
     pub currency: Currency,
     /// Whether the unit prices include tax.
     pub prices_include_tax: bool,
-    /// Sum of the lines without tax.
+    /// Sum of the lines before discounts, without tax, also when the prices include it.
     pub subtotal: Money,
+    /// All discounts of the lines and of the whole order, without tax.
     pub discount: Money,
-    /// Sum of the taxes.
+    /// Sum of the taxes, on the lines after discounts.
     pub tax: Money,
-    /// The amount to pay.
+    /// The amount to pay: subtotal - discount + tax.
     pub total: Money,
+    /// The reason that the user gave for the discount of the whole order.
+    pub discount_reason: Option<Note>,
     /// One per tax rate.
     pub tax_lines: Vec<TaxLine>,
     /// The address for the confirmation.
@@ -118,6 +121,8 @@ pub struct NewOrder<'a> {
     pub prices_include_tax: bool,
     /// Lines and sums.
     pub priced: Priced,
+    /// The reason for the discount of the whole order.
+    pub discount_reason: Option<Note>,
     /// The address for the confirmation.
     pub email: Option<Email>,
     /// The cart that the order is made from.

@@ -1,7 +1,7 @@
 //! Types of sales that have taken place, and the reasons to refuse one.
 
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
-use crate::primitives::{Email, Quantity, Sku, Timestamp, refusals};
+use crate::primitives::{Email, Note, Quantity, Sku, Timestamp, refusals};
 use crate::storage::StorageError;
 use crate::tenant::checkout::SellRefused;
 use crate::tenant::finance::{SettleRefused, Settlement};
@@ -15,6 +15,9 @@ pub struct RecordSale {
     /// Default: now.
     pub sold_at: Option<Timestamp>,
     pub lines: Vec<SaleLine>,
+    /// The discount of the whole sale, after those of the lines, in the terms of the prices.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
     pub payments: Vec<SalePayment>,
     /// The address for the confirmation, if any.
     pub email: Option<Email>,
@@ -27,8 +30,12 @@ pub struct SaleLine {
     pub id: Option<OrderLineId>,
     pub product_id: ProductId,
     pub quantity: Quantity,
-    /// Unit price, if different from the catalog's.
+    /// Price of one whole unit, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
+    pub price_reason: Option<Note>,
+    /// The discount of the line, in the terms of its price.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
 }
 
 /// A payment of a sale.

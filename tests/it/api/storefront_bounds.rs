@@ -399,6 +399,28 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
 }
 
 #[tokio::test]
+async fn counts_whole_units_of_weighed_products_in_holds() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let fields = json!({"track_stock": true, "unit": "KGM", "quantity_scale": 3});
+    let flour = shop.product_with("FLOUR", 450, fields).await;
+    let path = format!("/v1/inventory/stock/{flour}");
+    let count = shop.patch(&path).json(json!({"on_hand": 60_000}));
+    count.send().await.expect(200);
+    let buyer = Buyer::at(&shop, "203.0.113.1");
+    buyer.order(&flour, 19_500).await.expect(201);
+    let refused = buyer.order(&flour, 501).await;
+    let refused = refused.refused(409, "hold_limit_exceeded");
+    assert_eq!(
+        [&refused["requested"], &refused["held"], &refused["allowed"]],
+        [&json!(501), &json!(19_500), &json!(20_000)]
+    );
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("20.000 kg"), "{detail}");
+    buyer.order(&flour, 500).await.expect(201);
+}
+
+#[tokio::test]
 async fn refuses_holds_beyond_pieces_and_share_of_one_address() {
     let app = TestApp::start();
     let shop = app.tenant("corner");

@@ -8,30 +8,25 @@ use super::source::{self, Source, places, words};
 /// The modules of `tenant/`, each with the modules that it may use. An entry names only entries
 /// above it, so there is no circle.
 const USES: &[Entry] = &[
-    ("audit", &[]),
-    ("currency", &["audit"]),
+    ("currency", &[]),
     ("disk_usage", &[]),
-    ("jobs", &["audit"]),
+    ("jobs", &[]),
     ("ledger", &[]),
     ("chain_ends", &["ledger"]),
-    ("policy", &["currency"]),
-    ("inventory", &["audit", "policy"]),
+    ("policy", &[]),
+    ("inventory", &["policy"]),
     ("reports", &["ledger"]),
-    ("tax", &["audit"]),
-    ("settings", &["audit", "currency", "tax"]),
-    ("catalog", &["audit", "tax", "settings"]),
+    ("tax", &[]),
+    ("settings", &["currency", "tax"]),
+    ("catalog", &["tax", "settings"]),
     ("cart", &["currency", "policy", "settings", "catalog"]),
     ("pricing", &["tax", "catalog"]),
-    ("orders", &["audit", "pricing"]),
-    ("payments", &["audit", "ledger", "policy", "orders"]),
-    (
-        "cancellation",
-        &["audit", "inventory", "orders", "payments"],
-    ),
+    ("orders", &["pricing"]),
+    ("payments", &["ledger", "policy", "orders"]),
+    ("cancellation", &["inventory", "orders", "payments"]),
     (
         "checkout",
         &[
-            "audit",
             "currency",
             "policy",
             "inventory",
@@ -43,8 +38,8 @@ const USES: &[Entry] = &[
             "payments",
         ],
     ),
-    ("retention", &["audit", "inventory", "cart"]),
-    ("prune_now", &["audit", "cart", "retention"]),
+    ("retention", &["inventory", "cart"]),
+    ("prune_now", &["cart", "retention"]),
     ("snapshot", &["pricing", "orders"]),
     (
         "invoices",
@@ -54,7 +49,6 @@ const USES: &[Entry] = &[
     (
         "finance",
         &[
-            "audit",
             "currency",
             "ledger",
             "policy",
@@ -68,14 +62,7 @@ const USES: &[Entry] = &[
     ),
     (
         "confirm_payment",
-        &[
-            "audit",
-            "policy",
-            "inventory",
-            "orders",
-            "payments",
-            "finance",
-        ],
+        &["policy", "inventory", "orders", "payments", "finance"],
     ),
     (
         "integrity",
