@@ -26,8 +26,8 @@ use crate::storage::{
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Checkpoints, Directory, Pauses, Registry, Shares};
 use crate::tenant::currency::SoldIn;
+use crate::tenant::new_shop::{self, NewShop};
 use crate::tenant::policy::StorefrontRules;
-use crate::tenant::settings::{self, NewShop};
 use crate::tenant::{Policy, chain_ends};
 
 /// The identity of every landlord's file; there is one per data directory.
@@ -256,7 +256,7 @@ impl App {
         self.stores
             .provisioner
             .create(origin, command, move |work, command| {
-                settings::seed(work, &command.name, command.currency, &shop)
+                new_shop::seed(work, &command.name, command.currency, &shop)
             })
     }
 

@@ -5,9 +5,10 @@
 //! without a subscriber is reported to the operator. The configuration is validated before it
 //! arrives here: an invalid one changes nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::config::Config;
+use crate::primitives::sync;
 
 type Apply = Box<dyn Fn(&Config) -> Result<(), String> + Send + Sync>;
 
@@ -56,7 +57,7 @@ impl Reloads {
     /// Marks a section that could not be applied at the start as changed: `undo` alters it in the
     /// configuration that counts as applied, so that the next reload applies it.
     pub fn mark_unapplied(&self, undo: impl FnOnce(&mut Config)) {
-        undo(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        undo(&mut sync::lock(&self.last));
     }
 
     /// Calls `apply` with the new configuration when `keys` has changed: a key such as
@@ -67,19 +68,13 @@ impl Reloads {
         apply: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static,
     ) {
         let apply = Box::new(apply);
-        self.subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Subscriber { keys, apply });
+        sync::lock(&self.subscribers).push(Subscriber { keys, apply });
     }
 
     /// Applies a validated configuration as far as possible.
     pub fn reload(&self, config: Config) -> Reloaded {
-        let subscribers = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let subscribers = sync::lock(&self.subscribers);
+        let mut last = sync::lock(&self.last);
         let is_subscribed = |key: &String| subscribers.iter().any(|subscriber| subscriber.has(key));
         let mut applied = last.differing(&config);
         applied.retain(is_subscribed);

@@ -12,7 +12,7 @@ use tillbox::primitives::{Currency, Name, Origin, Slug};
 use tillbox::storage::{Database, StorageError, Tenant, TenantView, TenantWork};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenant::jobs;
-use tillbox::tenant::settings::NewShop;
+use tillbox::tenant::new_shop::NewShop;
 use tillbox::worker::handlers::{Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 

@@ -14,9 +14,10 @@ mod metric;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tillbox::platform::retention;
 use tillbox::primitives::{Origin, Slug};
 use tillbox::storage::StorageError;
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{CutOffs, Table};
 
 use library::{BenchShop, sale};
 use metric::{Metric, now, since_us};

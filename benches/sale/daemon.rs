@@ -1,20 +1,20 @@
 //! (c): the daemon as a process of its own, over HTTP.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, request};
+use crate::harness::process::{self, limit_rates, tillbox};
+use crate::harness::shop::Shop;
 use crate::library::{ANSWER_BYTES, key as key_of};
 use crate::metric::{Metric, now, since_us};
 
 pub struct Daemon {
-    pub child: Child,
+    daemon: process::Daemon,
     pub address: SocketAddr,
     pub runtime: Runtime,
 }
@@ -27,106 +27,39 @@ pub struct DaemonShop {
 
 impl Daemon {
     pub fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tillbox"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
-            // The bench measures the daemon, not its rate limits.
-            .env("TILLBOX_RATE_LIMITS__SALES", "1000000/s")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the daemon starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
-        let address = loop {
-            let line = lines
-                .next()
-                .expect("the daemon prints its address")
-                .expect("text");
-            let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            if line["message"] == "listening" {
-                break line["address"]
-                    .as_str()
-                    .expect("an address")
-                    .parse()
-                    .expect("an address");
-            }
-        };
-        // The remaining output is read and dropped, so that the daemon never waits for the bench.
-        std::thread::spawn(move || lines.for_each(drop));
+        let mut serve = tillbox(dir, &["serve", "--listen", "127.0.0.1:0"]);
+        limit_rates(&mut serve);
+        let daemon = process::Daemon::launch(&mut serve, dir).unwrap_or_else(|end| panic!("{end}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         Self {
-            child,
-            address,
+            address: daemon.address(),
+            daemon,
             runtime,
         }
     }
 
     pub fn shop(&self, dir: &Path, number: usize) -> DaemonShop {
-        let slug = format!("shop-{number}");
-        let made = Command::new(env!("CARGO_BIN_EXE_tillbox"))
-            .args([
-                "tenant",
-                "create",
-                &slug,
-                "--name",
-                "Bench",
-                "--json",
-                "--data-dir",
-            ])
-            .arg(dir)
-            .output();
-        let made: Value =
-            serde_json::from_slice(&made.expect("the command runs").stdout).expect("JSON");
-        let key = made["api_key"].as_str().expect("a key").to_owned();
-        self.runtime.block_on(self.tax(&key));
-        let products =
-            ["APPLE-1", "BREAD-2"].map(|sku| self.runtime.block_on(self.product(&key, sku)));
-        DaemonShop { key, products }
+        let shop = Shop::create(dir, &format!("shop-{number}"), &[]);
+        let mut client = self.daemon.client().with_key(&shop.key);
+        client.add_tax_rate(190_000);
+        let products = ["APPLE-1", "BREAD-2"].map(|sku| {
+            let id = client.create_product(sku, "A thing that is sold", true);
+            client.set_stock(&id, 100_000_000);
+            id
+        });
+        DaemonShop {
+            key: shop.key,
+            products,
+        }
     }
 
-    async fn tax(&self, key: &str) {
-        let mut client = Client::connect(self.address).await;
-        let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
-            "valid_from": "2007-01-01T00:00:00Z"});
-        let (status, answer) = client
-            .call(&request(
-                "POST",
-                "/v1/tax-rates",
-                key,
-                None,
-                &body.to_string(),
-            ))
-            .await;
-        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
-    }
-
-    async fn product(&self, key: &str, sku: &str) -> String {
-        let mut client = Client::connect(self.address).await;
-        let body = json!({"sku": sku, "name": "A thing that is sold", "price_minor": 250,
-            "track_stock": true})
-        .to_string();
-        let (status, answer) = client
-            .call(&request("POST", "/v1/catalog/products", key, None, &body))
-            .await;
-        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
-        let product: Value = serde_json::from_slice(&answer).expect("JSON");
-        let id = product["id"].as_str().expect("an id").to_owned();
-        let body = json!({"on_hand": 100_000_000}).to_string();
-        let (status, answer) = client
-            .call(&request(
-                "PATCH",
-                &format!("/v1/inventory/stock/{id}"),
-                key,
-                None,
-                &body,
-            ))
-            .await;
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
-        id
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
     }
 
     pub fn round(
@@ -157,13 +90,6 @@ impl Daemon {
             .flat_map(|task| self.runtime.block_on(task).expect("runs"))
             .collect();
         Metric::new(latencies, start.elapsed())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

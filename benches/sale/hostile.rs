@@ -161,7 +161,7 @@ fn open_connections(daemon: &Daemon) -> u64 {
 }
 
 fn resident_mib(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id()));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));
     let status = status.unwrap_or_default();
     let kib = status.lines().find_map(|line| {
         line.strip_prefix("VmRSS:")?

@@ -21,6 +21,9 @@
 
 mod client;
 mod daemon;
+#[expect(dead_code, reason = "another program uses the rest of it")]
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
 mod hostile;
 mod library;
 mod metric;

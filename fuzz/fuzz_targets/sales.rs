@@ -30,12 +30,12 @@ fuzz_target!(|body: &[u8]| match command::<RecordSale>(body) {
                 .iter()
                 .all(|payment| is_price(payment.amount_minor))
         );
-        assert!(
-            sale.lines
-                .iter()
-                .filter_map(|line| line.unit_price_minor)
-                .all(is_price)
-        );
+        let of_lines = sale
+            .lines
+            .iter()
+            .flat_map(|line| [line.unit_price_minor, line.discount_minor]);
+        let mut prices = of_lines.chain([sale.discount_minor]).flatten();
+        assert!(prices.all(is_price));
     }
     Err(problem) => assert_format_refusal(&problem),
 });

@@ -88,11 +88,16 @@ CREATE TABLE clock_trust (
     steady_from INTEGER,
     steady_ms   INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0),
     checked_at  INTEGER,
-    -- When the operator was notified of this suspicion, by channel.
-    webhook_notified_at INTEGER,
-    mail_notified_at    INTEGER,
     CHECK ((suspect_at IS NULL) = (suspicion IS NULL))
 ) STRICT;
+
+-- When the operator was notified of a present alert, by channel.
+CREATE TABLE alert_notice (
+    alert       TEXT NOT NULL CHECK (alert <> ''),
+    channel     TEXT NOT NULL CHECK (channel <> ''),
+    notified_at INTEGER NOT NULL,
+    PRIMARY KEY (alert, channel)
+) STRICT, WITHOUT ROWID;
 
 -- Scheduled tasks, each with the time up to which it is done: runs missed since then are made up for by a single run.
 CREATE TABLE task_run (

@@ -116,8 +116,16 @@ CREATE TABLE product (
     active      INTEGER NOT NULL CHECK (active IN (0, 1)),
     version     INTEGER NOT NULL,
     created_at  INTEGER NOT NULL,
-    updated_at  INTEGER NOT NULL
+    updated_at  INTEGER NOT NULL,
+    -- A quantity of the product is an integer of 10^-quantity_scale units, here and in all other tables.
+    unit           TEXT NOT NULL,
+    quantity_scale INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3),
+    -- Whether a quantity of the product was stored: in a cart, on a line, in a movement.
+    in_use         INTEGER NOT NULL CHECK (in_use IN (0, 1))
 ) STRICT;
+CREATE TRIGGER product_keeps_its_measure BEFORE UPDATE ON product
+WHEN OLD.in_use = 1 AND (NEW.in_use = 0 OR NEW.unit <> OLD.unit OR NEW.quantity_scale <> OLD.quantity_scale)
+BEGIN SELECT RAISE(ABORT, 'the unit and the scale of a product in use are never changed'); END;
 CREATE INDEX product_by_active ON product (active, seq);
 CREATE INDEX product_by_category ON product (category_id, seq);
 CREATE INDEX product_by_category_and_active ON product (category_id, active, seq);
@@ -125,8 +133,9 @@ CREATE INDEX product_by_category_and_active ON product (category_id, active, seq
 ---------------------------------------------------------------------------------------------------- inventory
 CREATE TABLE stock (
     product_id BLOB PRIMARY KEY REFERENCES product (id),
-    on_hand    INTEGER NOT NULL CHECK (on_hand >= 0),
-    reserved   INTEGER NOT NULL CHECK (reserved >= 0 AND reserved <= on_hand),
+    -- The rules of the shop decide how far it may fall, also below what is reserved and below zero.
+    on_hand    INTEGER NOT NULL,
+    reserved   INTEGER NOT NULL CHECK (reserved >= 0),
     updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -136,7 +145,7 @@ CREATE TABLE inventory_movement (
     product_id     BLOB NOT NULL REFERENCES product (id),
     kind           TEXT NOT NULL,
     quantity_delta INTEGER NOT NULL CHECK (quantity_delta <> 0),
-    on_hand_after  INTEGER NOT NULL CHECK (on_hand_after >= 0),
+    on_hand_after  INTEGER NOT NULL,
     order_id       BLOB REFERENCES sales_order (id),
     reason         TEXT,
     at             INTEGER NOT NULL,
@@ -162,7 +171,7 @@ BEGIN SELECT RAISE(ABORT, 'stock movements are never replaced'); END;
 CREATE TABLE inventory_anchor (
     product_id BLOB NOT NULL REFERENCES product (id),
     seq        INTEGER NOT NULL CHECK (seq > 0),
-    balance    INTEGER NOT NULL CHECK (balance >= 0),
+    balance    INTEGER NOT NULL,
     pruned_at  INTEGER NOT NULL,
     PRIMARY KEY (product_id, seq)
 ) STRICT, WITHOUT ROWID;
@@ -200,7 +209,10 @@ CREATE TABLE cart (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     -- A hash of the client's network: of a cart that was made without a key, until it is ordered.
-    client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status <> 'converted'))
+    client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status <> 'converted')),
+    -- Of the whole cart, in the terms of its prices.
+    discount_minor  INTEGER NOT NULL DEFAULT 0 CHECK (discount_minor >= 0),
+    discount_reason TEXT
 ) STRICT;
 CREATE INDEX cart_anonymous ON cart (updated_at) WHERE client_hash IS NOT NULL;
 CREATE INDEX cart_not_ordered ON cart (updated_at) WHERE status IN ('open', 'abandoned');
@@ -224,6 +236,8 @@ CREATE TABLE cart_item (
     cart_id    BLOB NOT NULL REFERENCES cart (id),
     product_id BLOB NOT NULL REFERENCES product (id),
     quantity   INTEGER NOT NULL CHECK (quantity > 0),
+    discount_minor  INTEGER NOT NULL DEFAULT 0 CHECK (discount_minor >= 0),
+    discount_reason TEXT,
     UNIQUE (cart_id, product_id)
 ) STRICT;
 
@@ -236,8 +250,9 @@ CREATE TABLE sales_order (
     status             TEXT NOT NULL CHECK (status IN ('pending', 'paid', 'confirmed', 'shipped', 'cancelled')),
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     prices_include_tax INTEGER NOT NULL CHECK (prices_include_tax IN (0, 1)),
+    -- Subtotal and discount are without tax, the tax is on what is left: total = subtotal - discount + tax.
     subtotal_minor     INTEGER NOT NULL,
-    discount_minor     INTEGER NOT NULL,
+    discount_minor     INTEGER NOT NULL CHECK (discount_minor >= 0),
     tax_minor          INTEGER NOT NULL,
     total_minor        INTEGER NOT NULL
                        CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
@@ -251,7 +266,8 @@ CREATE TABLE sales_order (
     -- The rate of the day on which an order in a foreign currency was placed.
     exchange_rate_id   BLOB REFERENCES exchange_rate (id),
     -- A hash of the client's network: of an order that was placed without a key, until it is paid or cancelled.
-    client_hash        BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending'))
+    client_hash        BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending')),
+    discount_reason    TEXT -- of the discount of the whole sale
 ) STRICT;
 CREATE INDEX sales_order_by_status ON sales_order (status, seq);
 CREATE INDEX sales_order_of_client ON sales_order (client_hash, placed_at) WHERE client_hash IS NOT NULL;
@@ -265,7 +281,8 @@ WHEN OLD.status <> 'pending' AND (
     OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor
     OR NEW.tax_minor <> OLD.tax_minor
     OR NEW.total_minor <> OLD.total_minor OR NEW.tax_lines <> OLD.tax_lines OR NEW.request_hash IS NOT OLD.request_hash
-    OR NEW.placed_at <> OLD.placed_at OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id)
+    OR NEW.placed_at <> OLD.placed_at OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id
+    OR NEW.discount_reason IS NOT OLD.discount_reason)
 BEGIN SELECT RAISE(ABORT, 'an order that is no longer pending is never changed'); END;
 -- The status only moves forward.
 CREATE TRIGGER sales_order_goes_forward BEFORE UPDATE ON sales_order
@@ -299,7 +316,15 @@ CREATE TABLE order_line (
     tax_rate_ppm     INTEGER NOT NULL CHECK (tax_rate_ppm BETWEEN 0 AND 1000000),
     net_minor        INTEGER NOT NULL,
     tax_minor        INTEGER NOT NULL,
-    total_minor      INTEGER NOT NULL CHECK (total_minor = net_minor + tax_minor)
+    total_minor      INTEGER NOT NULL CHECK (total_minor = net_minor + tax_minor),
+    -- As the product's when it was sold.
+    unit             TEXT NOT NULL,
+    quantity_scale   INTEGER NOT NULL CHECK (quantity_scale BETWEEN 0 AND 3),
+    price_reason     TEXT,
+    -- In the terms of the unit price. The shared part is the line's share of the discount of the whole sale.
+    discount_minor        INTEGER NOT NULL CHECK (discount_minor >= 0),
+    shared_discount_minor INTEGER NOT NULL CHECK (shared_discount_minor BETWEEN 0 AND discount_minor),
+    discount_reason       TEXT
 ) STRICT;
 CREATE INDEX order_line_by_order ON order_line (order_id, seq);
 CREATE TRIGGER order_line_final BEFORE UPDATE ON order_line
@@ -362,7 +387,7 @@ CREATE TABLE financial_order (
     status         TEXT NOT NULL CHECK (status IN ('draft', 'pending', 'paid')),
     currency       TEXT NOT NULL CHECK (length(currency) = 3),
     subtotal_minor INTEGER NOT NULL,
-    discount_minor INTEGER NOT NULL,
+    discount_minor INTEGER NOT NULL CHECK (discount_minor >= 0),
     tax_minor      INTEGER NOT NULL,
     total_minor    INTEGER NOT NULL
                    CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
@@ -475,7 +500,7 @@ CREATE TABLE ledger_account (
     currency TEXT NOT NULL CHECK (length(currency) = 3),
     name     TEXT NOT NULL,
     kind     TEXT NOT NULL CHECK (kind IN ('asset', 'liability', 'revenue', 'expense')),
-    PRIMARY KEY (code, currency)
+    PRIMARY KEY (currency, code)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account
 BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;

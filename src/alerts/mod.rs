@@ -2,4 +2,5 @@
 //!
 //! An alert itself is a job in the transaction of its cause (`platform/alerts.rs`).
 
+pub mod notice;
 pub mod recipients;

@@ -5,7 +5,7 @@
 //! attempts remain; mail is sent meanwhile.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use http::Method;
@@ -14,7 +14,8 @@ use crate::config::Alerts;
 use crate::outbound::http::{AnswerPart, Bounds, Call, CallError, Outbound, Target};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
-use crate::platform::alerts::{Channels, SharedChannels};
+use crate::platform::alerts::{AlertChannel, Channels, SharedChannels};
+use crate::primitives::sync;
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
@@ -91,6 +92,22 @@ pub struct Recipients {
     pub email_to: Option<String>,
 }
 
+impl Recipients {
+    /// Whether a channel is configured.
+    pub fn has(&self, channel: AlertChannel) -> bool {
+        match channel {
+            AlertChannel::Webhook => self.webhook.is_some(),
+            AlertChannel::Mail => self.email_to.is_some(),
+        }
+    }
+
+    /// The configured channels.
+    pub fn channels(&self) -> Vec<AlertChannel> {
+        let all = AlertChannel::ALL.iter().copied();
+        all.filter(|channel| self.has(*channel)).collect()
+    }
+}
+
 /// Where alerts go now.
 #[derive(Debug, Default)]
 pub struct AlertRecipients {
@@ -152,15 +169,12 @@ impl AlertRecipients {
             return Err(missing);
         }
         let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
+        let recipients = Recipients { webhook, email_to };
         let channels = Channels {
-            webhook: webhook.is_some(),
-            mail: email_to.is_some(),
+            configured: recipients.channels(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
         };
-        *self
-            .recipients
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
+        *sync::write(&self.recipients) = Arc::new(recipients);
         self.channels.set(channels);
         missing.map_or(Ok(()), Err)
     }
@@ -177,10 +191,7 @@ impl AlertRecipients {
     }
 
     pub fn recipients(&self) -> Arc<Recipients> {
-        self.recipients
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        sync::read(&self.recipients).clone()
     }
 
     /// The configured channels, for code that creates alerts.

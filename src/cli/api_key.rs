@@ -2,11 +2,11 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, green, print, print_json, text};
+use super::output::{facts, green, print, table, text};
 use super::{Global, Json};
 use crate::primitives::id::ApiKeyId;
 use crate::primitives::{Name, Slug};
@@ -110,49 +110,33 @@ impl Create {
             &self.owner.path(),
             &json!({"name": self.name, "scopes": self.scopes}),
         )?;
-        if self.output.json {
-            print_json(&key)?;
-        } else {
+        self.output.print(&key, || {
             let facts = facts(&[("id", text(&key["id"])), ("scopes", text(&key["scopes"]))]);
-            print(&format!(
+            format!(
                 "{facts}\nAPI key (shown only now):\n{}\n",
                 green(&text(&key["api_key"]))
-            ))?;
-        }
-        Ok(Exit::Done)
+            )
+        })
     }
 }
+
+/// The shown members of a key.
+const MEMBERS: [&str; 7] = [
+    "id",
+    "name",
+    "prefix",
+    "scopes",
+    "created_at",
+    "last_used_at",
+    "revoked_at",
+];
 
 impl List {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let keys = client.list(&self.owner.path())?;
-        if self.output.json {
-            print_json(&Value::Array(keys))?;
-            return Ok(Exit::Done);
-        }
-        let mut table = Table::new(&[
-            "id",
-            "name",
-            "prefix",
-            "scopes",
-            "created at",
-            "last used at",
-            "revoked at",
-        ]);
-        for key in &keys {
-            let cells: [&Value; 7] = [
-                "id",
-                "name",
-                "prefix",
-                "scopes",
-                "created_at",
-                "last_used_at",
-                "revoked_at",
-            ]
-            .map(|name| &key[name]);
-            table.row(cells.map(text));
-        }
-        print(&table.render("No keys found. Create one: tillbox api-key create"))?;
-        Ok(Exit::Done)
+        self.output.print(&json!(keys), || {
+            let empty = "No keys found. Create one: tillbox api-key create";
+            table(&MEMBERS, &keys, empty)
+        })
     }
 }

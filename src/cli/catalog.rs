@@ -21,7 +21,12 @@ pub enum Catalog {
     #[command(after_help = "\
 The first line names the columns, in any order; unknown columns are ignored:
   sku, name, price_minor, currency               required
-  category, barcode, tax_class, track_stock      optional, may be empty
+  category, barcode, tax_class, track_stock,
+  unit, quantity_scale                           optional, may be empty
+
+The price is for one whole unit. The unit is a code of UN/ECE Recommendation 20: C62 (piece), \
+KGM, GRM, LTR, MTR, HUR or DAY.
+The scale is the number of decimal places of its quantities, 0 to 3.
 
 A row is matched to a product by its SKU: new products are created, changed ones updated, and \
 equal ones left unchanged.
@@ -62,6 +67,8 @@ struct Columns {
     barcode: Option<usize>,
     tax_class: Option<usize>,
     track_stock: Option<usize>,
+    unit: Option<usize>,
+    quantity_scale: Option<usize>,
 }
 
 impl Columns {
@@ -77,10 +84,15 @@ impl Columns {
             barcode: file.optional("barcode"),
             tax_class: file.optional("tax_class"),
             track_stock: file.optional("track_stock"),
+            unit: file.optional("unit"),
+            quantity_scale: file.optional("quantity_scale"),
         })
     }
 
     fn row(&self, line: u64, cells: &StringRecord) -> Result<Value, String> {
+        let is_set = |column: &usize| optional_cell(cells, Some(*column)).is_some();
+        let scale = self.quantity_scale.filter(is_set);
+        let scale = scale.map(|column| whole_number(cells, column, "quantity_scale"));
         Ok(json!({
             "line": line,
             "sku": &cells[self.sku],
@@ -91,6 +103,8 @@ impl Columns {
             "barcode": optional_cell(cells, self.barcode),
             "tax_class": optional_cell(cells, self.tax_class),
             "track_stock": optional_cell(cells, self.track_stock).map(yes_or_no).transpose()?,
+            "unit": optional_cell(cells, self.unit),
+            "quantity_scale": scale.transpose()?,
         }))
     }
 

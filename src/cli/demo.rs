@@ -9,7 +9,8 @@ use super::failure::Failure;
 use crate::app::{App, Ports, Stores};
 use crate::primitives::quantity::QuantityDelta;
 use crate::primitives::{
-    Country, Currency, DayOrInstant, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, TimeZone,
+    Country, Currency, DayOrInstant, Measure, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate,
+    TimeZone,
 };
 use crate::storage::{Database, StorageError, Tenant, TenantWork};
 use crate::tenancy::commands;
@@ -17,7 +18,9 @@ use crate::tenancy::provision::{CreateTenant, ProvisionRefused};
 use crate::tenancy::{Scopes, TenantAccess, keys};
 use crate::tenant::catalog::{self, CatalogRefused, CreateProduct, Product};
 use crate::tenant::inventory::{self, AdjustRefused, AdjustStock};
-use crate::tenant::{settings, tax};
+use crate::tenant::new_shop::{self, NewShop, NewShopTax};
+use crate::tenant::settings::NewSettings;
+use crate::tenant::tax;
 
 const SLUG: &str = "demo";
 const KEY_FILE: &str = "demo.key";
@@ -138,13 +141,15 @@ fn create(stores: &Stores, slug: Slug) -> Result<String, Failure> {
     let created = stores
         .provisioner
         .create(&Origin::system(), &command, |work, command| {
-            let shop = settings::NewShop {
-                country: Some(Country::parse("DE").expect("a country")),
-                prices_include_tax: true,
-                timezone: TimeZone::parse("Europe/Berlin").expect("a zone"),
-                tax: settings::NewShopTax::Rates(rates()),
+            let shop = NewShop {
+                settings: NewSettings {
+                    country: Some(Country::parse("DE").expect("a country")),
+                    prices_include_tax: true,
+                    timezone: TimeZone::parse("Europe/Berlin").expect("a zone"),
+                },
+                tax: NewShopTax::Rates(rates()),
             };
-            settings::seed(work, &command.name, command.currency, &shop)?;
+            new_shop::seed(work, &command.name, command.currency, &shop)?;
             fill(work)
         });
     created
@@ -182,6 +187,7 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
             tax_class: Some(TaxClass::parse(tax_class).expect("a good class")),
             track_stock: stock.is_some(),
             category_id: Some(category.id),
+            measure: Measure::default(),
         };
         let product = catalog::create_product(work, &product).map_err(catalog_fault)?;
         if let Some(stock) = stock {

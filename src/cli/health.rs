@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::client::runtime;
 use super::failure::{Exit, Failure};
-use super::output::{Table, green, print, print_json, red, text};
+use super::output::{Table, green, red, text};
 use super::{Global, Json};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,11 +52,7 @@ impl Health {
             "url": format!("http://{authority}"), "error": error})
         });
         let is_ok = report["status"] == "ok";
-        if self.output.json {
-            print_json(&report)?;
-        } else {
-            print(&describe(&report, is_ok))?;
-        }
+        self.output.print(&report, || describe(&report, is_ok))?;
         Ok(if is_ok { Exit::Done } else { Exit::CheckFailed })
     }
 }

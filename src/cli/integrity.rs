@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, green, print, print_json, print_stderr, red, text};
+use super::output::{green, print, print_json, print_stderr, red, table, text};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -111,11 +111,12 @@ fn report(slugs: &[String], findings: Findings, json: bool) -> Result<Exit, Fail
             tenants => format!("{tenants} tenants checked\n"),
         });
     } else {
-        let mut table = Table::new(&["tenant", "check", "detail"]);
-        mismatches.iter().for_each(|found| {
-            table.row(["tenant", "check", "detail"].map(|name| text(&found[name])))
-        });
-        print(&format!("{}\n{}", red(verdict), table.render("")))?;
+        let members = ["tenant", "check", "detail"];
+        print(&format!(
+            "{}\n{}",
+            red(verdict),
+            table(&members, &mismatches, "")
+        ))?;
     }
     if !json {
         for entry in &notes {

@@ -34,11 +34,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::observe::logging::{LogGuard, Logging, Stdout};
 use crate::primitives::{Clock as _, SystemClock};
 use failure::{Exit, Failure};
+use output::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,6 +120,18 @@ struct Json {
     /// Print JSON, for a program
     #[arg(long)]
     json: bool,
+}
+
+impl Json {
+    /// Prints a result, as JSON or as text.
+    fn print(self, value: &Value, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
+        if self.json {
+            print_json(value)?;
+        } else {
+            print(&text())?;
+        }
+        Ok(Exit::Done)
+    }
 }
 
 impl Global {

@@ -44,15 +44,13 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(headings: &[&str]) -> Self {
+    pub fn new(headings: &[impl AsRef<str>]) -> Self {
+        let headings = headings
+            .iter()
+            .map(|heading| heading.as_ref().to_uppercase());
         Self {
             columns: headings.len(),
-            rows: vec![
-                headings
-                    .iter()
-                    .map(|heading| heading.to_uppercase())
-                    .collect(),
-            ],
+            rows: vec![headings.collect()],
         }
     }
 
@@ -97,6 +95,19 @@ impl Table {
         }
         text
     }
+}
+
+/// Formats the named members of the rows of an answer; a heading has spaces where the member has
+/// `_`. `empty` if there are no rows.
+pub fn table(members: &[&str], rows: &[Value], empty: &str) -> String {
+    let headings: Vec<String> = members
+        .iter()
+        .map(|member| member.replace('_', " "))
+        .collect();
+    let mut table = Table::new(&headings);
+    rows.iter()
+        .for_each(|row| table.row(members.iter().map(|member| text(&row[*member]))));
+    table.render(empty)
 }
 
 /// Formats names and values, one pair per line.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, green, print, print_json, print_stderr, text};
+use super::output::{Table, green, print, print_json, print_stderr, table, text};
 use super::{Global, Json};
 use crate::platform::alerts;
 use crate::platform::queue::Queue;
@@ -348,6 +348,17 @@ fn summed(pages: &[Value]) -> Vec<Value> {
     queues
 }
 
+/// The shown members of a discarded job.
+const FAILED: [&str; 7] = [
+    "id",
+    "tenant",
+    "queue",
+    "kind",
+    "attempts",
+    "failed_at",
+    "error",
+];
+
 impl Failed {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let tenant = self.filter.tenant.as_ref().map(Slug::as_str);
@@ -363,28 +374,15 @@ impl Failed {
                 jobs.extend(data);
             }
         }
-        if self.output.json {
-            print_json(&Value::Array(jobs))?;
-        } else {
-            let mut table = Table::new(&[
-                "id",
-                "tenant",
-                "queue",
-                "kind",
-                "attempts",
-                "failed at",
-                "error",
-            ]);
-            for job in &jobs {
-                let mut cells: Vec<String> =
-                    ["id", "tenant", "queue", "kind", "attempt", "finalized_at"]
-                        .map(|name| text(&job[name]))
-                        .into();
-                cells.push(text(&job["last_error"]["error"]));
-                table.row(cells);
-            }
-            print(&table.render("No discarded jobs found."))?;
-        }
+        let shown = |job: &Value| {
+            json!({"id": job["id"], "tenant": job["tenant"], "queue": job["queue"],
+                "kind": job["kind"], "attempts": job["attempt"],
+                "failed_at": job["finalized_at"], "error": job["last_error"]["error"]})
+        };
+        self.output.print(&json!(jobs), || {
+            let rows: Vec<Value> = jobs.iter().map(shown).collect();
+            table(&FAILED, &rows, "No discarded jobs found.")
+        })?;
         report_unavailable(&unavailable(&pages));
         Ok(Exit::Done)
     }
@@ -409,33 +407,20 @@ impl Retry {
             &job_path(id, "/retry", self.filter.tenant.as_ref()),
             &Value::Null,
         )?;
-        if self.output.json {
-            print_json(&job)?;
-        } else {
-            print(&format!(
-                "{id} of {} is {}\n",
-                text(&job["tenant"]),
-                text(&job["state"])
-            ))?;
-        }
-        Ok(Exit::Done)
+        self.output.print(&job, || {
+            let (tenant, state) = (text(&job["tenant"]), text(&job["state"]));
+            format!("{id} of {tenant} is {state}\n")
+        })
     }
 }
 
 impl Forget {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let removed = client.delete(&job_path(self.id, "", self.tenant.as_ref()))?;
-        if self.output.json {
-            print_json(&removed)?;
-        } else {
-            print(&format!(
-                "{} {} of {}\n",
-                text(&removed["outcome"]),
-                self.id,
-                text(&removed["tenant"])
-            ))?;
-        }
-        Ok(Exit::Done)
+        self.output.print(&removed, || {
+            let (outcome, tenant) = (text(&removed["outcome"]), text(&removed["tenant"]));
+            format!("{outcome} {} of {tenant}\n", self.id)
+        })
     }
 }
 
@@ -486,15 +471,10 @@ fn sweep(
             break;
         }
     }
-    if output.json {
-        print_json(&Value::Array(rows))?;
-    } else {
-        let columns = ["tenant", done, "skipped", "error"];
-        let mut table = Table::new(&columns);
-        rows.iter()
-            .for_each(|row| table.row(columns.map(|name| text(&row[name]))));
-        print(&table.render("No discarded jobs found."))?;
-    }
+    output.print(&json!(rows), || {
+        let members = ["tenant", done, "skipped", "error"];
+        table(&members, &rows, "No discarded jobs found.")
+    })?;
     failure.map_or(Ok(Exit::Done), Err)
 }
 

@@ -23,6 +23,8 @@ ignored:
   invoice_number, sold_at, total_minor                       one row per sale
   invoice_number, sku, unit_price_minor, quantity            one row per line of a sale
 
+A quantity is a whole number; of a product with a quantity_scale, an integer of 10^-scale units. \
+The price is for one whole unit.
 A sale is booked at its own date, paid in full with the method `cash`. The products must be in \
 the catalog.
 The sum of a sale's lines must equal its total, including tax if the shop's prices exclude it.

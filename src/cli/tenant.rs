@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, green, print, print_json, print_stderr, text};
+use super::output::{facts, green, print, print_json, print_stderr, table, text};
 use super::{Global, Json};
 use crate::primitives::{Country, Currency, HostName, Name, Slug, TaxClass, TaxRate, TimeZone};
 
@@ -199,12 +199,8 @@ impl Create {
         if presets.is_empty() {
             return hint.to_owned();
         }
-        let mut table = Table::new(&["class", "name", "since", "law", "checked"]);
-        for preset in presets {
-            let fields = ["tax_class", "name", "valid_from", "source", "checked"];
-            table.row(fields.map(|field| text(&preset[field])));
-        }
-        let rates = table.render("");
+        let members = ["tax_class", "name", "valid_from", "source", "checked"];
+        let rates = table(&members, presets, "");
         format!("{hint}\nKnown rates of the country (--tax preset takes them):\n{rates}")
     }
 
@@ -255,43 +251,26 @@ impl Create {
 
 fn list(client: &Client, output: Json) -> Result<Exit, Failure> {
     let tenants = client.list("/v1/landlord/tenants")?;
-    if output.json {
-        print_json(&Value::Array(tenants))?;
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(&[
-        "slug",
-        "name",
-        "currency",
-        "status",
-        "domains",
-        "created at",
-        "id",
-    ]);
-    for tenant in &tenants {
-        let cells = [
-            "slug",
-            "name",
-            "currency",
-            "status",
-            "domains",
-            "created_at",
-            "id",
-        ];
-        table.row(cells.map(|name| text(&tenant[name])));
-    }
-    print(&table.render("No tenants found. Create one: tillbox tenant create SLUG --name NAME"))?;
-    Ok(Exit::Done)
+    output.print(&json!(tenants), || {
+        let empty = "No tenants found. Create one: tillbox tenant create SLUG --name NAME";
+        table(&MEMBERS, &tenants, empty)
+    })
 }
 
 fn show(output: Json, tenant: &Value) -> Result<Exit, Failure> {
-    if output.json {
-        print_json(tenant)?;
-    } else {
-        print(&facts_of(tenant))?;
-    }
-    Ok(Exit::Done)
+    output.print(tenant, || facts_of(tenant))
 }
+
+/// The shown members of a tenant.
+const MEMBERS: [&str; 7] = [
+    "slug",
+    "name",
+    "currency",
+    "status",
+    "domains",
+    "created_at",
+    "id",
+];
 
 /// Labels and JSON pointers of the sizes of a tenant's file.
 const SIZES: [(&str, &str); 11] = [
@@ -309,15 +288,12 @@ const SIZES: [(&str, &str); 11] = [
 ];
 
 fn facts_of(tenant: &Value) -> String {
-    let mut known = vec![
-        ("slug", text(&tenant["slug"])),
-        ("name", text(&tenant["name"])),
-        ("currency", text(&tenant["currency"])),
-        ("status", text(&tenant["status"])),
-        ("domains", text(&tenant["domains"])),
-        ("created at", text(&tenant["created_at"])),
-        ("id", text(&tenant["id"])),
-    ];
+    let labels = MEMBERS.map(|member| member.replace('_', " "));
+    let mut known: Vec<_> = labels
+        .iter()
+        .zip(MEMBERS)
+        .map(|(label, member)| (label.as_str(), text(&tenant[member])))
+        .collect();
     let sizes = SIZES.iter().filter_map(|(name, pointer)| {
         let value = tenant.pointer(pointer).filter(|value| !value.is_null())?;
         let shown = value.as_u64().map_or_else(|| text(value), bytes);
@@ -434,15 +410,9 @@ impl Migrate {
                 }
             }
         }
-        if self.output.json {
-            print_json(&Value::Array(done))?;
-        } else {
-            let mut table = Table::new(&["slug", "status", "error"]);
-            done.iter().for_each(|row| {
-                table.row(["slug", "status", "error"].map(|name| text(&row[name])))
-            });
-            print(&table.render("No tenants found."))?;
-        }
+        self.output.print(&json!(done), || {
+            table(&["slug", "status", "error"], &done, "No tenants found.")
+        })?;
         first_failure.map_or(Ok(Exit::Done), Err)
     }
 }

@@ -2,12 +2,12 @@
 //! none.
 
 use super::error::Faults;
+use super::redacted::shown_redacted;
 use super::units::Span;
 use crate::outbound::http::Target;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::primitives::Email;
-use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The channels and the rate of alerts.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -110,25 +110,6 @@ impl WebhookSecret {
     }
 }
 
-macro_rules! shown_redacted {
-    ($($name:ident)*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.redacted())
-            }
-        }
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", self.redacted())
-            }
-        }
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )*};
-}
 shown_redacted! { WebhookUrl WebhookSecret }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 //! (`tillbox exchange-rates import`), or each shop sets its own rates.
 
 use super::error::Faults;
+use super::redacted::shown_redacted;
 use super::units::Span;
 use crate::outbound::http::Target;
-use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The source of published rates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -79,23 +79,7 @@ impl RatesUrl {
     }
 }
 
-impl fmt::Display for RatesUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.redacted())
-    }
-}
-
-impl fmt::Debug for RatesUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.redacted())
-    }
-}
-
-impl Serialize for RatesUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+shown_redacted! { RatesUrl }
 
 #[cfg(test)]
 mod tests {

@@ -2,11 +2,11 @@
 //! installation loses none.
 
 use super::error::Faults;
+use super::redacted::shown_redacted;
 use super::units::Span;
 use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
-use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The sender and the server of outgoing mail.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -85,23 +85,7 @@ impl SmtpUrl {
     }
 }
 
-impl fmt::Display for SmtpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.redacted())
-    }
-}
-
-impl fmt::Debug for SmtpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.redacted())
-    }
-}
-
-impl Serialize for SmtpUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+shown_redacted! { SmtpUrl }
 
 #[cfg(test)]
 mod tests {

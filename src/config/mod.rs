@@ -16,6 +16,7 @@ mod mail;
 mod network;
 mod queue;
 mod rate_limits;
+mod redacted;
 mod retention;
 mod server;
 mod storage;

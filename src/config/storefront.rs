@@ -18,7 +18,8 @@ pub struct Storefront {
     pub carts_per_address: i64,
     /// Carts of one shop, over all addresses, that were not ordered.
     pub carts_max: i64,
-    /// Pieces of one product that all unpaid orders of one address may hold, whatever the stock.
+    /// Pieces (whole units) of one product that all unpaid orders of one address may hold, whatever
+    /// the stock.
     pub hold_quantity_max: i64,
     /// The share of a product's stock that they may hold, where that is more.
     pub hold_share_percent: i64,

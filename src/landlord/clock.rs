@@ -22,21 +22,27 @@
 //!
 //! Deliberately absent: a time server. The operator who set the clock is asked to confirm it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::platform::alerts::AlertChannel;
+use crate::platform::audit;
 use crate::primitives::limits::{
     CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
     CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
 };
+use crate::primitives::sync;
 use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
     LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
 };
 use crate::tenancy::Directory;
-use crate::tenancy::commands::record_audit;
+
+/// The name of the alert about the present suspicion.
+const ALERT: &str = "clock_suspected";
 
 statements! {
     TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, checked_at
@@ -45,25 +51,22 @@ statements! {
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
         ON CONFLICT (singleton)
         DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = NULL, suspicion = NULL,
-        cause = NULL, steady_from = NULL, steady_ms = 0, checked_at = NULL,
-        webhook_notified_at = NULL, mail_notified_at = NULL";
+        cause = NULL, steady_from = NULL, steady_ms = 0, checked_at = NULL";
     SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause,
         steady_from, checked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2) ON CONFLICT (singleton)
         DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = excluded.suspect_at,
         suspicion = excluded.suspicion, cause = excluded.cause,
-        steady_from = excluded.steady_from, steady_ms = 0, checked_at = excluded.checked_at,
-        webhook_notified_at = NULL, mail_notified_at = NULL";
+        steady_from = excluded.steady_from, steady_ms = 0, checked_at = excluded.checked_at";
     SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, checked_at = ?3
         WHERE singleton = 1";
     // Used only when the stored time may go back.
     RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1)
         ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
-    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL AS by_webhook,
-        mail_notified_at IS NOT NULL AS by_mail FROM clock_trust WHERE singleton = 1";
-    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1
-        AND suspect_at = ?2";
-    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1
-        AND suspect_at = ?2";
+    NOTIFIED = "SELECT channel FROM alert_notice WHERE alert = ?1";
+    SET_NOTIFIED = "INSERT INTO alert_notice (alert, channel, notified_at)
+        SELECT ?1, ?2, ?3 FROM clock_trust WHERE singleton = 1 AND suspect_at = ?4
+        ON CONFLICT (alert, channel) DO UPDATE SET notified_at = excluded.notified_at";
+    FORGET_NOTIFIED = "DELETE FROM alert_notice WHERE alert = ?1";
 }
 
 text_enum! {
@@ -88,11 +91,10 @@ pub struct ClockSuspicion {
     pub ends: String,
 }
 
-/// The channels that notify the operator of a suspicion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeChannel {
-    Webhook,
-    Mail,
+impl fmt::Display for ClockSuspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.since, self.reason)
+    }
 }
 
 /// A reading of the clock: its time, and the machine's uptime.
@@ -231,9 +233,9 @@ impl ClockWatch {
             .database()
             .write(origin, |work: &mut LandlordWork<'_>| {
                 let now = work.now();
-                work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
+                set_trust(work, now)?;
                 work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
-                record_audit(
+                audit::record(
                     work,
                     "clock.confirmed",
                     "landlord:clock",
@@ -310,6 +312,7 @@ impl ClockWatch {
             .directory
             .database()
             .write(Origin::system(), move |work| {
+                work.change(&FORGET_NOTIFIED, params![ALERT], Rows::Any)?;
                 work.change(
                     &SET_SUSPECT,
                     params![trusted, now, stored_reason, cause],
@@ -392,12 +395,12 @@ impl ClockWatch {
         let write = self.directory.database().write(
             Origin::system(),
             move |work: &mut LandlordWork<'_>| {
-                work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
+                set_trust(work, now)?;
                 if forget_seen {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "suspect_since": suspect_since, "because": why});
-                record_audit(work, "clock.trusted", "landlord:clock", details)
+                audit::record(work, "clock.trusted", "landlord:clock", details)
             },
         );
         write.wait()?;
@@ -421,9 +424,7 @@ impl ClockWatch {
         let write = self
             .directory
             .database()
-            .write(Origin::system(), move |work| {
-                work.change(&SET_TRUST, params![now], Rows::Exactly(1))
-            });
+            .write(Origin::system(), move |work| set_trust(work, now));
         write.wait()?;
         state.stored_at = Some(now);
         Ok(())
@@ -439,13 +440,11 @@ impl ClockWatch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     fn last_result(&self) -> MutexGuard<'_, LastResult> {
-        self.last_result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.last_result)
     }
 }
 
@@ -564,34 +563,25 @@ fn load_seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
     view.find(&SEEN_BEFORE, [], |row| row.get(0))
 }
 
+/// Stores that the clock was trusted at `now`; a suspicion and its notices are over.
+fn set_trust(work: &mut LandlordWork<'_>, now: Timestamp) -> Result<(), StorageError> {
+    work.change(&FORGET_NOTIFIED, params![ALERT], Rows::Any)?;
+    work.change(&SET_TRUST, params![now], Rows::Exactly(1))
+        .map(drop)
+}
+
 /// Lists the channels that have notified the operator of the current suspicion.
-pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageError> {
-    let flags = view.find(&NOTIFIED, [], |row| {
-        Ok([
-            (NoticeChannel::Webhook, row.get("by_webhook")?),
-            (NoticeChannel::Mail, row.get("by_mail")?),
-        ])
-    })?;
-    Ok(flags
-        .into_iter()
-        .flatten()
-        .filter(|(_, has_notified)| *has_notified)
-        .map(|(channel, _)| channel)
-        .collect())
+pub fn find_notified(view: &LandlordView) -> Result<Vec<AlertChannel>, StorageError> {
+    view.all(&NOTIFIED, params![ALERT], |row| row.get(0))
 }
 
 /// Stores that the operator was notified of the suspicion that began at `since`. Does nothing when
 /// that one has ended in the meantime.
 pub fn set_notified(
     work: &mut LandlordWork,
-    channel: NoticeChannel,
+    channel: AlertChannel,
     since: Timestamp,
 ) -> Result<(), StorageError> {
-    let statement = match channel {
-        NoticeChannel::Webhook => &WEBHOOK_NOTIFIED,
-        NoticeChannel::Mail => &MAIL_NOTIFIED,
-    };
-    let now = work.now();
-    work.change(statement, params![now, since], Rows::AtMostOne)
-        .map(drop)
+    let row = params![ALERT, channel, work.now(), since];
+    work.change(&SET_NOTIFIED, row, Rows::AtMostOne).map(drop)
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::platform::cache::{CacheLookup, TimedCache};
+use crate::platform::audit;
+use crate::platform::cache::TimedCache;
 use crate::primitives::{
-    Class, Clock, Currency, Day, ExchangeRate, Origin, Publication, Refusal, Series, Timestamp,
+    Clock, Currency, Day, ExchangeRate, Origin, Publication, Series, Timestamp, refusals,
 };
 use crate::storage::{Answer, LandlordView, LandlordWork, Rows, StorageError, params, statements};
 use crate::tenancy::Directory;
-use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
@@ -62,67 +62,38 @@ pub enum Corrections {
     Right,
 }
 
-/// The reason why a whole file is rejected; the first that applies, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportRefused {
-    #[error("the file contains no rates")]
-    Empty,
-    #[error("the file contains the day {0} twice")]
-    DayTwice(Day),
-    /// A day before the euro existed, or in the future.
-    #[error("the file contains rates of {0}, a day that cannot have rates; check the clock")]
-    WrongDay(Day),
-    /// A rate differs too much from the stored rate of the same day.
-    #[error(
-        "one euro was {before} {currency} on {day} and would become {after} {currency}, which is \
-        not a plausible correction; nothing was imported. If the stored rate is wrong, run: \
-        tillbox exchange-rates import FILE --corrections-are-right"
-    )]
-    AbsurdCorrection {
-        currency: Currency,
-        day: Day,
-        /// The stored rate.
-        before: ExchangeRate,
-        /// The rate that would replace it.
-        after: ExchangeRate,
-    },
-    /// A rate differs too much from the rates of a few days before or after.
-    #[error(
-        "one euro is {before} {currency} on {earlier} and {after} {currency} on {later}, which is \
-        not plausible; nothing was imported. Check the file"
-    )]
-    Absurd {
-        currency: Currency,
-        earlier: Day,
-        before: ExchangeRate,
-        later: Day,
-        after: ExchangeRate,
-    },
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for ImportRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Empty
-            | Self::DayTwice(_)
-            | Self::WrongDay(_)
-            | Self::Absurd { .. }
-            | Self::AbsurdCorrection { .. } => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// The reason why a whole file is rejected; the first that applies, in this order.
+    pub enum ImportRefused {
+        Empty: Invalid "no_rates", "the file contains no rates";
+        DayTwice(Day): Invalid "day_twice", "the file contains the day {0} twice";
+        /// A day before the euro existed, or in the future.
+        WrongDay(Day): Invalid "wrong_day",
+            "the file contains rates of {0}, a day that cannot have rates; check the clock";
+        /// A rate differs too much from the stored rate of the same day.
+        AbsurdCorrection {
+            currency: Currency,
+            day: Day,
+            /// The stored rate.
+            before: ExchangeRate,
+            /// The rate that would replace it.
+            after: ExchangeRate,
+        }: Invalid "absurd_rate",
+            "one euro was {before} {currency} on {day} and would become {after} {currency}, which \
+             is not a plausible correction; nothing was imported. If the stored rate is wrong, \
+             run: tillbox exchange-rates import FILE --corrections-are-right";
+        /// A rate differs too much from the rates of a few days before or after.
+        Absurd {
+            currency: Currency,
+            earlier: Day,
+            before: ExchangeRate,
+            later: Day,
+            after: ExchangeRate,
+        }: Invalid "absurd_rate",
+            "one euro is {before} {currency} on {earlier} and {after} {currency} on {later}, \
+             which is not plausible; nothing was imported. Check the file";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Empty => "no_rates",
-            Self::DayTwice(_) => "day_twice",
-            Self::WrongDay(_) => "wrong_day",
-            Self::Absurd { .. } | Self::AbsurdCorrection { .. } => "absurd_rate",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 /// The schedule of the daily fetch.
@@ -197,7 +168,7 @@ pub fn import(
     if !new.is_empty() {
         let details = json!({"days": imported.days, "created": imported.created,
             "corrected": imported.corrected});
-        record_audit(work, "exchange_rates.imported", "exchange_rates", details)?;
+        audit::record(work, "exchange_rates.imported", "exchange_rates", details)?;
     }
     work.on_commit(move || {
         for (currency, rates) in ended {
@@ -312,15 +283,11 @@ impl PublishedRates {
 
     /// Returns all rates of a currency.
     pub fn series(&self, currency: Currency) -> Answer<Arc<Series>, StorageError> {
-        let ticket = match self.series.get(&currency) {
-            CacheLookup::Hit(series) => return Answer::ready(Ok(series)),
-            CacheLookup::Miss(ticket) => ticket,
-        };
-        let cache = self.series.clone();
-        self.directory.read(move |view| {
-            let series = Arc::new(Series::new(load(view, currency)?.into_iter().collect()));
-            cache.insert(currency, ticket, series.clone());
-            Ok(series)
+        let db = self.directory.database();
+        self.series.read(db, currency, move |view| {
+            Ok(Arc::new(Series::new(
+                load(view, currency)?.into_iter().collect(),
+            )))
         })
     }
 

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::primitives::sync;
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{LandlordView, Rows, StorageError, params, statements};
 use crate::tenancy::Directory;
@@ -83,7 +84,7 @@ impl TaskRuns {
     }
 
     fn load(&self) -> Result<MutexGuard<'_, Option<HashMap<String, TaskRun>>>, StorageError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = sync::lock(&self.known);
         if known.is_none() {
             let rows = |view: &LandlordView| {
                 view.all(&TASKS, [], |row| {

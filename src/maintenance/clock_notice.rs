@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::alerts::notice::{Notice, Sender};
 use crate::alerts::recipients::AlertRecipients;
-use crate::app::{App, Ports, Stores};
+use crate::app::{App, Stores};
 use crate::landlord::ClockSuspicion;
-use crate::landlord::clock::{self, NoticeChannel};
-use crate::outbound::mail::{Mail, Mailer};
-use crate::primitives::{Origin, Timestamp, chain};
+use crate::landlord::clock;
+use crate::platform::alerts::AlertChannel;
+use crate::primitives::{Origin, Timestamp};
 use crate::storage::StorageError;
 
 /// No job has a deadline for the notice: only the limits of the channels apply.
@@ -35,20 +36,13 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
 fn list_pending(
     stores: &Stores,
     recipients: &AlertRecipients,
-) -> Result<Vec<NoticeChannel>, StorageError> {
-    let recipients = recipients.recipients();
-    let channels = [
-        (NoticeChannel::Webhook, recipients.webhook.is_some()),
-        (NoticeChannel::Mail, recipients.email_to.is_some()),
-    ];
-    if channels.iter().all(|(_, is_configured)| !is_configured) {
-        return Ok(Vec::new());
+) -> Result<Vec<AlertChannel>, StorageError> {
+    let mut pending = recipients.recipients().channels();
+    if !pending.is_empty() {
+        let notified = stores.directory.read(clock::find_notified).wait()?;
+        pending.retain(|channel| !notified.contains(channel));
     }
-    let notified = stores.directory.read(clock::find_notified).wait()?;
-    let pending = channels
-        .into_iter()
-        .filter(|(channel, is_configured)| *is_configured && !notified.contains(channel));
-    Ok(pending.map(|(channel, _)| channel).collect())
+    Ok(pending)
 }
 
 /// Notifies the channels that have not been notified yet. Blocks.
@@ -60,13 +54,18 @@ pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
         return Ok(());
     };
     let (mut failed, since) = (Vec::new(), suspicion.since);
-    let pending = list_pending(&app.stores, &app.alert_recipients);
-    for channel in pending.map_err(|error| error.to_string())? {
-        let sent = match channel {
-            NoticeChannel::Webhook => call(&app.ports, &app.alert_recipients, &suspicion, now),
-            NoticeChannel::Mail => mail(&app.mailer, &app.alert_recipients, &suspicion),
-        };
-        let recorded = sent.and_then(|()| {
+    let sender = Sender {
+        outbound: app.ports.outbound.as_ref(),
+        mailer: &app.mailer,
+        now,
+        within: NO_JOB,
+    };
+    for channel in
+        list_pending(&app.stores, &app.alert_recipients).map_err(|error| error.to_string())?
+    {
+        let recipients = app.alert_recipients.recipients();
+        let sent = sender.send(&recipients, channel, notice(&suspicion));
+        let recorded = sent.map_err(|error| error.reason).and_then(|()| {
             let write = app
                 .stores
                 .directory
@@ -85,47 +84,7 @@ pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// The id of the message: equal for all attempts, so that the receiver can detect a repetition.
-fn message_id(suspicion: &ClockSuspicion) -> String {
-    format!(
-        "clock-suspected.{}",
-        suspicion.since.as_millis().unsigned_abs()
-    )
-}
-
-fn call(
-    ports: &Ports,
-    recipients: &AlertRecipients,
-    suspicion: &ClockSuspicion,
-    now: Timestamp,
-) -> Result<(), String> {
-    let Some(webhook) = recipients.recipients().webhook.clone() else {
-        return Ok(());
-    };
-    let body = json!({
-        "type": "clock.suspected",
-        "timestamp": suspicion.since,
-        "data": {"since": suspicion.since, "reason": suspicion.reason, "ends": suspicion.ends},
-    });
-    let id = format!("msg_{}", message_id(suspicion));
-    let called = webhook.send(
-        ports.outbound.as_ref(),
-        &id,
-        now,
-        body.to_string().into_bytes(),
-        NO_JOB,
-    );
-    called.map_err(|error| format!("{}: {}", webhook.target, chain(&error)))
-}
-
-fn mail(
-    mailer: &Mailer,
-    recipients: &AlertRecipients,
-    suspicion: &ClockSuspicion,
-) -> Result<(), String> {
-    let Some(to) = recipients.recipients().email_to.clone() else {
-        return Ok(());
-    };
+fn notice(suspicion: &ClockSuspicion) -> Notice {
     let ClockSuspicion {
         since,
         reason,
@@ -137,13 +96,14 @@ fn mail(
          not affected.\nIt ends {ends}.\n\nCheck the clock and correct it if it is wrong. \
          When it is right:\n\n  tillbox retention prune --clock-is-right\n"
     );
-    let mail = Mail {
-        to,
+    let id = format!("clock-suspected.{}", since.as_millis().unsigned_abs());
+    Notice {
+        event: "clock.suspected",
+        mail_id: id.clone(),
+        id,
+        at: *since,
+        data: json!({"since": since, "reason": reason, "ends": ends}),
         subject: "Tillbox: the clock is not trusted".to_owned(),
         text,
-        message_id: message_id(suspicion),
-        // The suspect instant may be no valid date for a mail; a wrong date is better than no mail.
-        date_ms: since.as_millis().max(0),
-    };
-    mailer.send(&mail, NO_JOB).map_err(|error| chain(&error))
+    }
 }

@@ -11,12 +11,13 @@ use crate::app::{App, Limits, Ports, Stores};
 use crate::config::Retention;
 use crate::landlord;
 use crate::platform::audit;
+use crate::platform::retention::{self, Pruned, PrunedTable, count};
 use crate::primitives::limits::FREE_PAGES_WORTH;
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant};
 use crate::tenancy::TenantAccess;
 use crate::tenant::prune_now::{self, PrunedNow};
-use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
+use crate::tenant::retention::{CutOffs, PruneJob, Table, days_before, enqueue};
 
 /// The scope of a run.
 #[derive(Clone, Copy, Debug)]
@@ -25,24 +26,6 @@ pub struct Prune {
     pub dry_run: bool,
     /// Only the audit trails.
     pub audit_only: bool,
-}
-
-impl Prune {
-    const fn tables(self) -> &'static [Table] {
-        if self.audit_only {
-            &[Table::AuditLog]
-        } else {
-            Table::ALL
-        }
-    }
-
-    const fn landlord_tables(self) -> &'static [landlord::retention::Table] {
-        if self.audit_only {
-            &[landlord::retention::Table::AuditLog]
-        } else {
-            landlord::retention::Table::ALL
-        }
-    }
 }
 
 /// The present instant, if the clock is trusted. The instant is read first: a clock that was set
@@ -76,35 +59,47 @@ pub fn cut_offs(keep: &Retention, now: Timestamp) -> CutOffs {
     )
 }
 
+/// Deletes the due rows of a file, or counts them.
+fn run<T: PrunedTable>(
+    db: &Database<T::File>,
+    origin: &Origin,
+    prune: Prune,
+    tables: &'static [T],
+    cut_offs: T::CutOffs,
+) -> Result<Vec<Pruned<T>>, StorageError> {
+    if prune.dry_run {
+        return db
+            .read_within(READ_WITHIN, move |view| count(view, tables, &cut_offs))
+            .wait();
+    }
+    let ran = retention::prune(db, origin, tables, &cut_offs, None, || true)?;
+    ran.record(db, origin)?;
+    Ok(ran.pruned)
+}
+
 /// Prunes a tenant's file now, or counts the due rows. Blocks.
 pub fn prune_tenant(
     app: &App,
     access: &TenantAccess,
     origin: &Origin,
     prune: Prune,
-) -> Result<Vec<Pruned>, MaintenanceRefused> {
+) -> Result<Vec<Pruned<Table>>, MaintenanceRefused> {
     let cut_offs = cut_offs(
         &app.config.retention,
         instant(&app.stores, &app.ports, prune)?,
     );
+    let tables: &[Table] = if prune.audit_only {
+        &[Table::AuditLog]
+    } else {
+        Table::ALL
+    };
     visit(&app.stores, access, |db| {
-        if prune.dry_run {
-            let count = db.read_within(READ_WITHIN, move |view| {
-                retention::count(view, prune.tables(), &cut_offs)
-            });
-            return Ok(count.wait()?);
-        }
-        let ran = retention::prune(db, origin, prune.tables(), &cut_offs, None, || true)?;
-        if ran.rows() > 0 {
-            let recorded = ran.clone();
-            db.write(origin.clone(), move |work| {
-                retention::record(work, &recorded)
-            })
-            .wait()?;
+        let pruned = run(db, origin, prune, tables, cut_offs)?;
+        if !prune.dry_run && pruned.iter().any(|pruned| pruned.rows > 0) {
             // The caller waits for an answer; the nightly run gives back the remaining space.
             retention::give_back_space(db, origin, || true)?;
         }
-        Ok(ran.pruned)
+        Ok(pruned)
     })
 }
 
@@ -117,11 +112,11 @@ pub fn prune_tenant_now(
     origin: &Origin,
     kinds: &[PrunedNow],
     dry_run: bool,
-) -> Result<Vec<(PrunedNow, i64)>, MaintenanceRefused> {
+) -> Result<Vec<Pruned<PrunedNow>>, MaintenanceRefused> {
     let pruned = visit(stores, access, |db| {
         if dry_run {
             let kinds = kinds.to_vec();
-            let count = db.read_within(READ_WITHIN, move |view| prune_now::count(view, &kinds));
+            let count = db.read_within(READ_WITHIN, move |view| count(view, &kinds, &()));
             return Ok(count.wait()?);
         }
         Ok(prune_now::prune(db, origin, kinds)?)
@@ -143,26 +138,28 @@ pub fn prune_landlord(
     origin: &Origin,
     prune: Prune,
     newest: Option<i64>,
-) -> Result<Vec<landlord::retention::Pruned>, MaintenanceRefused> {
-    let (now, keep, db) = (
+) -> Result<Vec<Pruned<landlord::retention::Table>>, MaintenanceRefused> {
+    use landlord::retention::{CutOffs, Table};
+    let (now, keep) = (
         instant(&app.stores, &app.ports, prune)?,
         &app.config.retention,
-        app.stores.directory.database(),
     );
-    let cut_offs = landlord::retention::CutOffs {
-        audit_log: retention::days_before(now, keep.audit_days),
-        stripe_event: retention::days_before(now, keep.stripe_events_days),
+    let cut_offs = CutOffs {
+        audit_log: days_before(now, keep.audit_days),
+        stripe_event: days_before(now, keep.stripe_events_days),
+        newest,
     };
-    let tables = prune.landlord_tables();
-    if prune.dry_run {
-        let count = db.read_within(READ_WITHIN, move |view| {
-            landlord::retention::count(view, tables, &cut_offs)
-        });
-        return Ok(count.wait()?);
+    let tables: &[Table] = if prune.audit_only {
+        &[Table::AuditLog]
+    } else {
+        Table::ALL
+    };
+    let db = app.stores.directory.database();
+    let pruned = run(db, origin, prune, tables, cut_offs)?;
+    if !prune.dry_run {
+        retention::give_back_space(db, origin, || true)?;
     }
-    Ok(landlord::retention::prune(
-        db, origin, tables, &cut_offs, newest,
-    )?)
+    Ok(pruned)
 }
 
 /// The nightly run: queues a job in each tenant's file that has due rows, and prunes the landlord's
@@ -209,7 +206,7 @@ fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, Maintenan
         let is_due = view.free_pages()? > FREE_PAGES_WORTH;
         Ok::<_, StorageError>(
             is_due
-                || retention::count(view, Table::ALL, &cut_offs)?
+                || count(view, Table::ALL, &cut_offs)?
                     .iter()
                     .any(|pruned| pruned.rows > 0),
         )
@@ -218,6 +215,6 @@ fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, Maintenan
         return Ok(false);
     }
     let job = PruneJob { cut_offs, part: 0 };
-    let queued = db.write(Origin::system(), move |work| retention::enqueue(work, &job));
+    let queued = db.write(Origin::system(), move |work| enqueue(work, &job));
     Ok(queued.wait()?)
 }

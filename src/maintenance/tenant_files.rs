@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::Stores;
 use crate::landlord::ClockSuspicion;
 use crate::primitives::limits::LOCAL_REQUEST_MS;
-use crate::primitives::{Class, Refusal};
+use crate::primitives::refusals;
 use crate::storage::file::PAGE_BYTES;
 use crate::storage::{Database, StorageError, StorageErrorKind, Tenant};
 use crate::tenancy::{TenantAccess, TenantUnavailable, commands};
@@ -18,35 +18,14 @@ pub(super) const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS)
 /// The deadline of a measurement: enough for a file of some gigabytes.
 const MEASURE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reasons why maintenance of a file is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum MaintenanceRefused {
-    #[error("the clock is not trusted since {}: {}; correct the clock if it is wrong, then confirm \
-        it with --clock-is-right (`clock_is_right`)", .0.since, .0.reason)]
-    ClockSuspect(ClockSuspicion),
-    /// The tenant's file cannot be used.
-    #[error(transparent)]
-    Unavailable(#[from] TenantUnavailable),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for MaintenanceRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::ClockSuspect(_) => Class::Conflict,
-            Self::Unavailable(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons why maintenance of a file is refused.
+    pub enum MaintenanceRefused {
+        ClockSuspect(ClockSuspicion): Conflict "clock_suspect",
+            "the clock is not trusted since {0}; correct the clock if it is wrong, then \
+             confirm it with --clock-is-right (`clock_is_right`)";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::ClockSuspect(_) => "clock_suspect",
-            Self::Unavailable(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Unavailable(TenantUnavailable), Storage(StorageError) }
 }
 
 /// The disk usage of a tenant's file.

@@ -6,13 +6,14 @@
 //! statistics end with the process; nothing is decided by them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::STATS_KINDS_MAX;
+use crate::primitives::sync;
 use crate::storage::{Database, Tenant};
 use crate::tenant::jobs::Depth;
 
@@ -298,7 +299,7 @@ impl JobStats {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

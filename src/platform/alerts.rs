@@ -8,7 +8,7 @@
 //! A failed alert is a failed job: it is logged and kept, but raises no further alert. `worker`
 //! delivers alerts.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +16,9 @@ use super::queue::{self, Job, NewJob, Queue};
 use crate::primitives::Timestamp;
 use crate::primitives::id::{JobId, TenantId};
 use crate::primitives::limits::JOB_ERROR_CHARS_MAX;
-use crate::storage::{Rows, StorageError, TenantWork, params, statements};
+use crate::primitives::sync;
+use crate::storage::{Rows, StorageError, TenantWork, params, statements, text_enum};
 
-/// The kind of the job that calls the webhook.
-pub const WEBHOOK: &str = "alerts.webhook";
-/// The kind of the job that sends a mail.
-pub const MAIL: &str = "alerts.mail";
 /// The kind of the job that ends a window.
 pub const WINDOW_END: &str = "alerts.window_over";
 /// The prefix of all kinds of alerts, including those of later versions.
@@ -34,6 +31,24 @@ pub const QUEUE: Queue = Queue::Billing;
 /// Before all other ready jobs of the queue, which have priority 0.
 const PRIORITY: i64 = -1_000;
 
+text_enum! {
+    /// A channel by which the operator is notified.
+    AlertChannel {
+        Webhook = "webhook",
+        Mail = "mail",
+    }
+}
+
+impl AlertChannel {
+    /// The kind of the job that sends an alert.
+    pub const fn job_kind(self) -> &'static str {
+        match self {
+            Self::Webhook => "alerts.webhook",
+            Self::Mail => "alerts.mail",
+        }
+    }
+}
+
 statements! {
     WINDOW = "SELECT opened_at, kept_back, last FROM alert_window WHERE job_kind = ?1";
     OPEN = "INSERT INTO alert_window (job_kind, opened_at, kept_back, last) VALUES (?1, ?2, 0, NULL)
@@ -44,12 +59,9 @@ statements! {
 }
 
 /// The configured alert channels and the length of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channels {
-    /// Whether a webhook URL is configured.
-    pub webhook: bool,
-    /// Whether a mail recipient is configured.
-    pub mail: bool,
+    pub configured: Vec<AlertChannel>,
     /// The time within which a kind of job is not reported again, in milliseconds.
     pub window_ms: i64,
 }
@@ -60,11 +72,11 @@ pub struct SharedChannels(RwLock<Channels>);
 
 impl SharedChannels {
     pub fn get(&self) -> Channels {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+        sync::read(&self.0).clone()
     }
 
     pub fn set(&self, channels: Channels) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = channels;
+        *sync::write(&self.0) = channels;
     }
 }
 
@@ -82,7 +94,7 @@ pub struct JobFailed {
     pub failed_at: Timestamp,
 }
 
-/// The payload of a [`WEBHOOK`] or [`MAIL`] job.
+/// The payload of the job that sends an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// The failure; the last one when several are reported at once.
@@ -99,7 +111,6 @@ pub struct WindowEnd {
     /// The start of the window: a late job must not end the next one.
     pub opened_at: Timestamp,
     /// The channels at the start of the window.
-    #[serde(rename = "means")]
     pub channels: Channels,
 }
 
@@ -145,7 +156,7 @@ pub fn record_discard(
         tracing::error!(tenant_id = %tenant_id, queue, job, job_id = %job_id, attempt, error, "job \
             failed");
     });
-    if is_alert(&job.kind) || !(channels.webhook || channels.mail) {
+    if is_alert(&job.kind) || channels.configured.is_empty() {
         return Ok(());
     }
     if let Some(window) = find_window(work, &job.kind)? {
@@ -175,7 +186,13 @@ pub fn end_window(work: &mut TenantWork, end: &WindowEnd) -> Result<(), StorageE
         .last
         .and_then(|last| serde_json::from_str(&last).ok());
     match last {
-        Some(failed) => enqueue_alert(work, end.channels, &end.job_kind, failed, window.kept_back),
+        Some(failed) => enqueue_alert(
+            work,
+            end.channels.clone(),
+            &end.job_kind,
+            failed,
+            window.kept_back,
+        ),
         None => work
             .change(&CLOSE, params![end.job_kind], Rows::Exactly(1))
             .map(drop),
@@ -199,7 +216,7 @@ fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
     }
 }
 
-/// Enqueues one job per channel, so that a failing channel repeats nothing on the other, and begins
+/// Enqueues one job per channel, so that a failing channel repeats nothing on another, and begins
 /// a new window.
 fn enqueue_alert(
     work: &mut TenantWork,
@@ -209,12 +226,10 @@ fn enqueue_alert(
     failures: i64,
 ) -> Result<(), StorageError> {
     let alert = Alert { failed, failures };
-    for (_, alert_kind) in [(channels.webhook, WEBHOOK), (channels.mail, MAIL)]
-        .iter()
-        .filter(|(is_configured, _)| *is_configured)
-    {
-        queue::enqueue(work, &new_job(alert_kind, &alert))?;
+    for channel in &channels.configured {
+        queue::enqueue(work, &new_job(channel.job_kind(), &alert))?;
     }
+    let window_ms = channels.window_ms;
     let now = work.now();
     work.change(&OPEN, params![kind, now], Rows::Exactly(1))?;
     let end = WindowEnd {
@@ -223,7 +238,7 @@ fn enqueue_alert(
         channels,
     };
     let end = NewJob {
-        run_at: Some(now.plus_millis(channels.window_ms)),
+        run_at: Some(now.plus_millis(window_ms)),
         ..new_job(WINDOW_END, &end)
     };
     queue::enqueue(work, &end).map(drop)

@@ -8,8 +8,14 @@
 
 use serde_json::Value;
 
+use super::queue::{self, NewJob, Queue};
 use crate::primitives::{Digest, Timestamp};
-use crate::storage::{FileKind, Rows, StorageError, View, Work, params, statements};
+use crate::storage::{
+    FileKind, Landlord, Rows, StorageError, Tenant, View, Work, params, statements,
+};
+
+/// The kind of the job that appends an entry to a tenant's chain.
+pub const APPEND_AUDIT: &str = "audit.append";
 
 statements! {
     LAST = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1";
@@ -53,6 +59,52 @@ pub struct ChainedEntry {
     /// The hash of the entry before.
     pub prev_hash: Digest,
     pub hash: Digest,
+}
+
+/// A kind of file with an audit chain.
+pub trait Audited: FileKind + Sized {
+    /// The subject of entries about retention.
+    const RETENTION: &'static str;
+
+    /// Adds an entry in the transaction of the change.
+    fn add(work: &mut Work<'_, Self>, entry: &AuditEntry) -> Result<(), StorageError>;
+}
+
+/// A tenant's entry is queued as a job, whose handler appends it. So the chain costs a sale one
+/// row, and no change can be without its entry.
+impl Audited for Tenant {
+    const RETENTION: &'static str = "shop:retention";
+
+    fn add(work: &mut Work<'_, Self>, entry: &AuditEntry) -> Result<(), StorageError> {
+        queue::enqueue(work, &NewJob::new(Queue::Audit, APPEND_AUDIT, entry)).map(drop)
+    }
+}
+
+impl Audited for Landlord {
+    const RETENTION: &'static str = "landlord:retention";
+
+    fn add(work: &mut Work<'_, Self>, entry: &AuditEntry) -> Result<(), StorageError> {
+        append(work, entry)
+    }
+}
+
+/// Records what just happened: `action` in the past tense, `subject` as `kind:id`.
+pub fn record<K: Audited>(
+    work: &mut Work<'_, K>,
+    action: &str,
+    subject: &str,
+    details: Value,
+) -> Result<(), StorageError> {
+    let origin = work.origin();
+    let entry = AuditEntry {
+        at: work.now(),
+        actor: origin.actor.to_string(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        request_id: origin.request_id.clone(),
+        details,
+    };
+    K::add(work, &entry)
 }
 
 /// The hash of an entry after `prev`: SHA-256 over the parts, each preceded by its length.

@@ -1,4 +1,5 @@
-//! A bounded cache whose entries expire by the injected clock and by explicit invalidation.
+//! A bounded cache whose entries expire by explicit invalidation, and by the injected clock if they
+//! have a time to live.
 //!
 //! On a miss, a reader gets a [`Ticket`] *before* it reads the file; its value is valid only if
 //! nothing was invalidated since. So a reader that read the old value cannot store it after the
@@ -13,6 +14,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use crate::primitives::{Clock, Timestamp};
+use crate::storage::{Answer, Database, FileKind, StorageError, View};
 
 /// The number of invalidation counters that keys share: an invalidation of one key may expire a few
 /// others, which are read again.
@@ -22,7 +24,7 @@ const COUNTERS: usize = 64;
 struct Entry<V> {
     value: V,
     generation: u64,
-    kept_at: Timestamp,
+    kept_at: Option<Timestamp>,
 }
 
 /// The result of [`TimedCache::get`].
@@ -55,8 +57,8 @@ struct Inner<K, V> {
     name: &'static str,
     entries: Cache<K, Entry<V>>,
     generations: [AtomicU64; COUNTERS],
-    clock: Arc<dyn Clock>,
-    ttl_ms: i64,
+    /// The clock and the time to live in milliseconds.
+    expiry: Option<(Arc<dyn Clock>, i64)>,
 }
 
 impl<K, V> TimedCache<K, V>
@@ -66,12 +68,25 @@ where
 {
     /// An empty cache of at most `entries_max` entries. `name` is its label in the metrics.
     pub fn new(name: &'static str, entries_max: u64, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        Self::with_expiry(name, entries_max, Some((clock, ttl_ms)))
+    }
+
+    /// As [`new`](Self::new), without a time to live.
+    pub fn until_invalidated(name: &'static str, entries_max: u64) -> Self {
+        Self::with_expiry(name, entries_max, None)
+    }
+
+    fn with_expiry(
+        name: &'static str,
+        entries_max: u64,
+        expiry: Option<(Arc<dyn Clock>, i64)>,
+    ) -> Self {
         let inner = Inner {
             name,
             entries: Cache::builder().max_capacity(entries_max).build(),
             generations: std::array::from_fn(|_| AtomicU64::new(0)),
-            clock,
-            ttl_ms: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX),
+            expiry,
         };
         Self {
             inner: Arc::new(inner),
@@ -88,10 +103,14 @@ where
     /// expired.
     pub fn get(&self, key: &K) -> CacheLookup<V> {
         let generation = self.generation(key).load(Ordering::Acquire);
-        let now = self.inner.clock.now();
         let is_valid = |entry: &Entry<V>| {
-            let age = now.as_millis() - entry.kept_at.as_millis();
-            entry.generation == generation && (0..self.inner.ttl_ms).contains(&age)
+            let is_fresh = match (&self.inner.expiry, entry.kept_at) {
+                (Some((clock, ttl_ms)), Some(kept_at)) => {
+                    (0..*ttl_ms).contains(&(clock.now().as_millis() - kept_at.as_millis()))
+                }
+                _ => true,
+            };
+            entry.generation == generation && is_fresh
         };
         let entry = self.inner.entries.get(key).filter(is_valid);
         let outcome = if entry.is_some() { "hit" } else { "miss" };
@@ -105,7 +124,7 @@ where
 
     /// Inserts a value that was read after the ticket was issued.
     pub fn insert(&self, key: K, Ticket(generation): Ticket, value: V) {
-        let kept_at = self.inner.clock.now();
+        let kept_at = self.inner.expiry.as_ref().map(|(clock, _)| clock.now());
         self.inner.entries.insert(
             key,
             Entry {
@@ -114,6 +133,48 @@ where
                 kept_at,
             },
         );
+    }
+
+    /// The valid entry, or else what `load` reads, which becomes the entry.
+    pub fn read<F, L, E>(&self, db: &Database<F>, key: K, load: L) -> Answer<V, E>
+    where
+        F: FileKind,
+        L: FnOnce(&View<'_, F>) -> Result<V, E> + Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        let ticket = match self.get(&key) {
+            CacheLookup::Hit(value) => return Answer::ready(Ok(value)),
+            CacheLookup::Miss(ticket) => ticket,
+        };
+        let cache = self.clone();
+        db.read(move |view| {
+            let value = load(view)?;
+            cache.insert(key, ticket, value.clone());
+            Ok(value)
+        })
+    }
+
+    /// Inserts an entry that is never valid, and removes it: whether the cache works.
+    pub fn works(&self, key: K, value: V) -> bool
+    where
+        K: Clone,
+    {
+        let entry = Entry {
+            value,
+            generation: u64::MAX,
+            kept_at: None,
+        };
+        self.inner.entries.insert(key.clone(), entry);
+        let works = self.inner.entries.get(&key).is_some();
+        self.inner.entries.invalidate(&key);
+        works
+    }
+
+    /// Expires all entries and any read in progress.
+    pub fn invalidate_all(&self) {
+        for generation in &self.inner.generations {
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Expires an entry and any read of it in progress. Call it when the change is on disk and

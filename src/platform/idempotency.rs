@@ -21,7 +21,6 @@ pub use super::keyless_answers::{KeylessUsage, delete_keyless, usage as keyless_
 statements! {
     FIND = "SELECT request_hash, status, body FROM idempotency_key
         WHERE key_hash = ?1 AND created_at > ?2";
-    STORED_BYTES = "SELECT coalesce(sum(length(body) + 200), 0) FROM idempotency_key";
     EXPIRED = "SELECT key_hash FROM idempotency_key
         WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
     COUNT_EXPIRED = "SELECT count(*) FROM idempotency_key WHERE created_at <= ?1";
@@ -263,12 +262,6 @@ where
     };
     keyless_answers::store(work, &hash, &stored, oldest)?;
     Ok(Once::First(answer))
-}
-
-/// Measures the answers of callers with an API key, in bytes, including 200 for each row and its
-/// index entries. Reads all of them: for a long-read connection.
-pub fn stored_bytes(view: &TenantView) -> Result<i64, StorageError> {
-    view.one(&STORED_BYTES, [], |row| row.get(0))
 }
 
 /// Counts the answers older than `cut_off`.

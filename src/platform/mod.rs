@@ -9,5 +9,6 @@ pub mod idempotency;
 pub mod keyless_answers;
 pub mod page;
 pub mod queue;
+pub mod retention;
 pub mod series;
 pub mod trim;

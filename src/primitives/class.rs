@@ -47,6 +47,58 @@ pub trait Refusal: std::error::Error {
     }
 }
 
+/// Declares the refusals of a module: per variant its class, code and text; then the variants that
+/// pass on another refusal, and the facts.
+macro_rules! refusals {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $($(#[$doc:meta])* $variant:ident $(($($tuple:tt)*))? $({ $($fields:tt)* })?:
+                $class:ident $code:literal, $text:literal $(($($arg:tt)*))?;)*
+        }
+        $(inherits { $($inner:ident($refused:ty)),* $(,)? })?
+        $(facts { $($pattern:pat => { $($fact:ident: $value:expr),* }),* $(,)? })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, thiserror::Error)]
+        $vis enum $name {
+            $($(#[$doc])* #[error($text $(, $($arg)*)?)]
+            $variant $(($($tuple)*))? $({ $($fields)* })?,)*
+            $($(#[error(transparent)] $inner(#[from] $refused),)*)?
+        }
+
+        impl $crate::primitives::Refusal for $name {
+            fn class(&self) -> $crate::primitives::Class {
+                match self {
+                    $(Self::$variant { .. } => $crate::primitives::Class::$class,)*
+                    $($(Self::$inner(refused) => refused.class(),)*)?
+                }
+            }
+
+            fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $code,)*
+                    $($(Self::$inner(refused) => refused.code(),)*)?
+                }
+            }
+
+            fn facts(&self) -> serde_json::Map<String, serde_json::Value> {
+                match self {
+                    $($($pattern => serde_json::Map::from_iter([
+                        $((stringify!($fact).to_owned(), serde_json::json!($value))),*
+                    ]),)*)?
+                    refused => {
+                        $($(if let Self::$inner(inner) = refused { return inner.facts(); })*)?
+                        let _ = refused;
+                        serde_json::Map::new()
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use refusals;
+
 /// An error and its causes in one line. Our errors do not print their source; those of libraries
 /// may, and a cause that was printed is not repeated.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use sha2::{Digest as _, Sha256};
 
+use super::sync;
+
 /// A source of unpredictable bytes.
 pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
@@ -73,10 +75,7 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        let mut counter = self
-            .counter
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counter = sync::lock(&self.counter);
         for chunk in bytes.chunks_mut(32) {
             let mut hasher = Sha256::new();
             hasher.update(self.seed.to_le_bytes());

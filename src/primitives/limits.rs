@@ -12,9 +12,15 @@ pub const ORDER_TOTAL_MINOR_MAX: i64 = 10_000_000_000_000;
 /// The largest price of one item and the largest payment, in minor units: an order could not
 /// contain more.
 pub const PRICE_MINOR_MAX: i64 = ORDER_TOTAL_MINOR_MAX;
-/// The largest quantity of one line, and the largest single change of stock.
+/// The largest quantity of one line, and the largest single change of stock, in whole units.
 pub const QUANTITY_MAX: i64 = 1_000_000;
-/// The largest stock on hand of one product: far above any shop, far below an overflow of sums.
+/// The decimal places that a quantity can have: grams of a kilogram, as calibrated scales weigh.
+pub const QUANTITY_SCALE_MAX: i64 = 3;
+/// The integer of the largest quantity at the finest scale. The product decides whether it is
+/// within [`QUANTITY_MAX`].
+pub const QUANTITY_INTEGER_MAX: i64 = QUANTITY_MAX * 1_000;
+/// The largest stock on hand of one product, as an integer of its scale: far above any shop, also
+/// when it counts in grams; far below an overflow of sums.
 pub const STOCK_MAX: i64 = 1_000_000_000_000;
 /// Lines in one cart, order or sale: a full trolley has 100, a wholesale order 500.
 pub const LINES_MAX: usize = 500;

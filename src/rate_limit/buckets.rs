@@ -7,12 +7,13 @@
 //! those could make more requests than the removed bucket grants.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
 use super::Caller;
+use crate::primitives::sync;
 
 /// Full buckets removed with each request: more than the one it adds, so that the buckets of a
 /// flood are removed.
@@ -118,7 +119,7 @@ impl Buckets {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.inner)
     }
 }
 

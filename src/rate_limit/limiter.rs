@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
@@ -16,6 +16,7 @@ use super::{Caller, Policy};
 use crate::config::Rate;
 use crate::primitives::Timestamp;
 use crate::primitives::limits::RATE_BUCKETS_MAX;
+use crate::primitives::sync;
 
 const NANOS_PER_S: u64 = 1_000_000_000;
 const NANOS_PER_MS: u64 = 1_000_000;
@@ -99,7 +100,7 @@ impl Limiter {
 
     /// Changes the rate. A bucket that lacks more than the new capacity becomes empty.
     pub(super) fn set_rate(&self, rate: Rate) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = sync::lock(&self.state);
         if state.rate == rate {
             return;
         }
@@ -114,7 +115,7 @@ impl Limiter {
 
     /// Removes one request from a caller's bucket, if it holds one.
     pub(super) fn charge(&self, caller: Caller) -> Standing {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = sync::lock(&self.state);
         let outcome = state.governor.check_key(&caller);
         let (now, _) = self.uptime.read();
         let mut is_first_refusal = false;
@@ -166,11 +167,7 @@ impl Limiter {
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
         let (now, wall) = self.uptime.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);
-        let empty_ns = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .empty_ns();
+        let empty_ns = sync::lock(&self.state).empty_ns();
         let lacking = lacking_ms.saturating_mul(NANOS_PER_MS).min(empty_ns);
         if lacking > 0 {
             self.buckets.set(caller, now + lacking);

@@ -7,13 +7,14 @@
 //! one minute.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Caller;
 use super::uptime::Uptime;
 use crate::primitives::Clock;
 use crate::primitives::id::ApiKeyId;
 use crate::primitives::limits::{LOG_LINES_PER_CALLER, LOG_LINES_PER_KIND, LOG_LINES_WINDOW_S};
+use crate::primitives::sync;
 
 const WINDOW_NS: u64 = LOG_LINES_WINDOW_S * 1_000_000_000;
 
@@ -141,7 +142,7 @@ impl LogLines {
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.window)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::shared::Shared;
 use super::writer::{Attempt, Message, Request, Writer, panic_text};
 use super::{FileId, FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
 use crate::primitives::limits::{LONG_READ_MS, LONG_READS_PER_FILE, READER_WAIT_MS, WRITER_INBOX};
+use crate::primitives::sync;
 use crate::primitives::{Clock, Entropy, Origin};
 
 /// The dependencies of an open file.
@@ -221,13 +222,7 @@ impl<K: FileKind> Database<K> {
         E: From<StorageError> + Send + 'static,
     {
         let (reply, receiver) = oneshot::channel();
-        let Some(pool) = self
-            .inner
-            .pool
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-        else {
+        let Some(pool) = sync::read(&self.inner.pool).clone() else {
             return Answer::failed(StorageErrorKind::Closed);
         };
         let shared = self.inner.shared.clone();
@@ -302,17 +297,8 @@ impl<K: FileKind> Inner<K> {
     fn close(&self) {
         // Readers first: the writer's connection closes last and, when the file is healthy, leaves
         // no WAL.
-        drop(
-            self.pool
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        drop(sync::write(&self.pool).take());
+        let thread = sync::lock(&self.thread).take();
         if let Some(thread) = thread {
             // Fails only when the thread has already ended.
             drop(self.inbox.send(Message::Stop));

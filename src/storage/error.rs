@@ -3,7 +3,7 @@
 
 use rusqlite::ErrorCode;
 
-use crate::primitives::{Class, Refusal};
+use crate::primitives::{Class, Refusal, refusals};
 
 /// A storage fault. `Display` says what is wrong and what to do; the handler logs the source.
 #[derive(Debug, thiserror::Error)]
@@ -15,89 +15,75 @@ pub struct StorageError {
     source: Option<rusqlite::Error>,
 }
 
-/// The kind of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StorageErrorKind {
-    /// Another process holds the file's write lock.
-    #[error("the data file is locked by another program; close it and try again")]
-    Busy,
-    #[error("the disk is full; nothing was written; free some space and try again")]
-    Full,
-    /// The file or file system cannot be written.
-    #[error(
-        "the data file cannot be written; check its permissions and that the file system is not \
-         read-only"
-    )]
-    ReadOnly,
-    /// A constraint of the schema would be violated.
-    #[error("the data file's own rules refused the change; nothing was written")]
-    Constraint,
-    #[error("the data file is damaged; restore it from a backup")]
-    Corrupt,
-    #[error("the data file is not a SQLite file; restore it from a backup")]
-    NotADatabase,
-    #[error("the data file is missing; restore it from a backup")]
-    Missing,
-    /// The file is missing because it was damaged or behind its checkpoint, and was quarantined.
-    #[error(
-        "the data file was rejected and is kept beside its place as .quarantined; put a good copy \
-         in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
-         accept-loss)"
-    )]
-    Quarantined,
-    /// The checkpoint in the landlord's file cannot be read.
-    #[error(
-        "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
-         check the landlord's file"
-    )]
-    CheckpointUnreadable,
-    /// The disk failed twice while the file was open.
-    #[error(
-        "the disk failed twice under the data file, and nothing more is written to it; check the \
-         disk, then open the file again: tillbox tenant migrate SLUG"
-    )]
-    Held,
-    /// The file lacks acknowledged changes.
-    #[error(
-        "the data file lacks acknowledged sales: it is an older copy, or the disk did not keep \
-         what it confirmed; put the newest copy in its place, or accept the loss: tillbox tenant \
-         accept-loss"
-    )]
-    Behind,
-    /// The file belongs to another kind or tenant.
-    #[error("the data file belongs to another tenant; put the right file in its place")]
-    WrongIdentity,
-    /// The file was written by a newer version of this program.
-    #[error("the data file was written by a newer version of Tillbox; install that version")]
-    NewerSchema,
-    /// The disk or the kernel failed.
-    #[error(
-        "the disk failed; it is unknown whether the last change was kept; try again with the same \
-         key"
-    )]
-    Io,
-    /// The system cannot open the file at present.
-    #[error(
-        "the data file cannot be opened at present; check its permissions and the process's limit \
-         of open files"
-    )]
-    CannotOpen,
-    /// A read exceeded its deadline.
-    #[error("the read took too long and was stopped; request less at once")]
-    Interrupted,
-    /// The inbox is full.
-    #[error("too many requests are waiting for this shop; try again in a moment")]
-    Overloaded,
-    #[error("the data file was closed; try again")]
-    Closed,
-    /// The request panicked and was rolled back.
-    #[error("an internal fault; nothing was written")]
-    Panicked,
-    /// A statement touched an unexpected number of rows.
-    #[error("a change touched an unexpected number of rows; nothing was written")]
-    UnexpectedRows,
-    #[error("the storage failed; nothing was written")]
-    Other,
+refusals! {
+    /// The kind of a fault.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub enum StorageErrorKind {
+        /// Another process holds the file's write lock.
+        Busy: Unavailable "overloaded",
+            "the data file is locked by another program; close it and try again";
+        Full: StorageFull "storage_full",
+            "the disk is full; nothing was written; free some space and try again";
+        /// The file or file system cannot be written.
+        ReadOnly: Unavailable "storage_read_only",
+            "the data file cannot be written; check its permissions and that the file system is \
+             not read-only";
+        /// A constraint of the schema would be violated.
+        Constraint: Internal "internal_error",
+            "the data file's own rules refused the change; nothing was written";
+        Corrupt: Unavailable "tenant_unavailable",
+            "the data file is damaged; restore it from a backup";
+        NotADatabase: Unavailable "tenant_unavailable",
+            "the data file is not a SQLite file; restore it from a backup";
+        Missing: Unavailable "tenant_unavailable",
+            "the data file is missing; restore it from a backup";
+        /// The file is missing because it was damaged or behind its checkpoint, and was
+        /// quarantined.
+        Quarantined: Unavailable "tenant_unavailable",
+            "the data file was rejected and is kept beside its place as .quarantined; put a good \
+             copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
+             accept-loss)";
+        /// The checkpoint in the landlord's file cannot be read.
+        CheckpointUnreadable: Unavailable "tenant_unavailable",
+            "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
+             check the landlord's file";
+        /// The disk failed twice while the file was open.
+        Held: Unavailable "tenant_unavailable",
+            "the disk failed twice under the data file, and nothing more is written to it; check \
+             the disk, then open the file again: tillbox tenant migrate SLUG";
+        /// The file lacks acknowledged changes.
+        Behind: Unavailable "tenant_unavailable",
+            "the data file lacks acknowledged sales: it is an older copy, or the disk did not \
+             keep what it confirmed; put the newest copy in its place, or accept the loss: \
+             tillbox tenant accept-loss";
+        /// The file belongs to another kind or tenant.
+        WrongIdentity: Unavailable "tenant_unavailable",
+            "the data file belongs to another tenant; put the right file in its place";
+        /// The file was written by a newer version of this program.
+        NewerSchema: Unavailable "tenant_unavailable",
+            "the data file was written by a newer version of Tillbox; install that version";
+        /// The disk or the kernel failed.
+        Io: Unavailable "tenant_unavailable",
+            "the disk failed; it is unknown whether the last change was kept; try again with the \
+             same key";
+        /// The system cannot open the file at present.
+        CannotOpen: Unavailable "tenant_unavailable",
+            "the data file cannot be opened at present; check its permissions and the process's \
+             limit of open files";
+        /// A read exceeded its deadline.
+        Interrupted: Unavailable "read_timeout",
+            "the read took too long and was stopped; request less at once";
+        /// The inbox is full.
+        Overloaded: Unavailable "overloaded",
+            "too many requests are waiting for this shop; try again in a moment";
+        Closed: Unavailable "overloaded", "the data file was closed; try again";
+        /// The request panicked and was rolled back.
+        Panicked: Internal "internal_error", "an internal fault; nothing was written";
+        /// A statement touched an unexpected number of rows.
+        UnexpectedRows: Internal "internal_error",
+            "a change touched an unexpected number of rows; nothing was written";
+        Other: Internal "internal_error", "the storage failed; nothing was written";
+    }
 }
 
 impl StorageError {
@@ -217,49 +203,11 @@ fn kind_of(error: &rusqlite::Error) -> StorageErrorKind {
 
 impl Refusal for StorageError {
     fn class(&self) -> Class {
-        use StorageErrorKind as K;
-        match self.kind {
-            K::Full => Class::StorageFull,
-            K::Busy
-            | K::Overloaded
-            | K::Closed
-            | K::Interrupted
-            | K::ReadOnly
-            | K::Io
-            | K::CannotOpen => Class::Unavailable,
-            K::Corrupt
-            | K::NotADatabase
-            | K::Missing
-            | K::Quarantined
-            | K::CheckpointUnreadable
-            | K::Held
-            | K::Behind
-            | K::WrongIdentity
-            | K::NewerSchema => Class::Unavailable,
-            K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
-        }
+        self.kind.class()
     }
 
     fn code(&self) -> &'static str {
-        use StorageErrorKind as K;
-        match self.kind {
-            K::Full => "storage_full",
-            K::ReadOnly => "storage_read_only",
-            K::Busy | K::Overloaded | K::Closed => "overloaded",
-            K::Interrupted => "read_timeout",
-            K::Io
-            | K::CannotOpen
-            | K::Corrupt
-            | K::NotADatabase
-            | K::Missing
-            | K::Quarantined
-            | K::CheckpointUnreadable
-            | K::Held
-            | K::Behind
-            | K::WrongIdentity
-            | K::NewerSchema => "tenant_unavailable",
-            K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => "internal_error",
-        }
+        self.kind.code()
     }
 }
 

@@ -37,7 +37,7 @@ pub use migration::{Migration, Rebuild};
 pub use readers::Readers;
 pub use rusqlite::{Row, named_params, params};
 pub use space::{DiskSpace, Space};
-pub use sql_types::{money, money_if_any};
+pub use sql_types::{measure, money, money_if_any};
 pub use statement::Statement;
 pub(crate) use statement::{statements, text_enum};
 pub use stats::Stats;

@@ -3,8 +3,9 @@
 //! some space to free more.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::primitives::sync;
 use crate::primitives::{Clock, Timestamp};
 
 /// The lifetime of a measurement, in milliseconds.
@@ -52,7 +53,7 @@ impl Space {
     /// The disk space, at most a second old.
     fn last(&self) -> Option<DiskSpace> {
         let now = self.clock.now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = sync::lock(&self.last);
         if let Some((at, disk)) = *last
             && (0..MEASUREMENT_MS).contains(&(now.as_millis() - at.as_millis()))
         {

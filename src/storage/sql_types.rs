@@ -5,8 +5,9 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money,
-    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
+    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Measure,
+    Money, Name, Note, Quantity, QuantityScale, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
+    Unit,
 };
 
 /// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
@@ -27,134 +28,57 @@ pub fn money_if_any(
         .map_err(FromSqlError::other)?)
 }
 
-impl ToSql for ClientHash {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
-    }
+/// The measure in the columns `unit` and `quantity_scale`.
+pub fn measure(row: &Row<'_>) -> rusqlite::Result<Measure> {
+    Ok(Measure {
+        unit: row.get("unit")?,
+        scale: row.get("quantity_scale")?,
+    })
 }
 
-impl FromSql for ClientHash {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        <[u8; 8]>::column_result(value).map(Self::from_bytes)
-    }
+macro_rules! blob_types {
+    ($($name:ident $(<$kind:ident>)?),*) => {$(
+        impl $(<$kind: Kind>)? ToSql for $name $(<$kind>)? {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+            }
+        }
+
+        impl $(<$kind: Kind>)? FromSql for $name $(<$kind>)? {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                FromSql::column_result(value).map(Self::from_bytes)
+            }
+        }
+    )*};
 }
 
-impl<K: Kind> ToSql for Id<K> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
-    }
-}
+blob_types!(ClientHash, Digest, Id<K>);
 
-impl<K: Kind> FromSql for Id<K> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        <[u8; 16]>::column_result(value).map(Self::from_bytes)
-    }
-}
-
-impl ToSql for Digest {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
-    }
-}
-
-impl FromSql for Digest {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        <[u8; 32]>::column_result(value).map(Self::from_bytes)
-    }
-}
-
-impl ToSql for Timestamp {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.as_millis()))
-    }
-}
-
-impl FromSql for Timestamp {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::from_millis(value.as_i64()?)
-            .map_err(|_| FromSqlError::OutOfRange(value.as_i64().unwrap_or_default()))
-    }
-}
-
-impl ToSql for Quantity {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.get()))
-    }
-}
-
-impl FromSql for Quantity {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let units = value.as_i64()?;
-        Self::new(units).map_err(|_| FromSqlError::OutOfRange(units))
-    }
-}
-
-impl ToSql for TaxRate {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.ppm()))
-    }
-}
-
-impl FromSql for TaxRate {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let ppm = value.as_i64()?;
-        Self::from_ppm(ppm).map_err(|_| FromSqlError::OutOfRange(ppm))
-    }
-}
-
-impl ToSql for Currency {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.code()))
-    }
-}
-
-impl FromSql for Currency {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).map_err(FromSqlError::other)
-    }
-}
-
-impl ToSql for Day {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.to_string()))
-    }
-}
-
-impl FromSql for Day {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).map_err(FromSqlError::other)
-    }
-}
-
-impl ToSql for TimeZone {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.name()))
-    }
-}
-
-impl FromSql for TimeZone {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).map_err(FromSqlError::other)
-    }
-}
-
-impl ToSql for ExchangeRate {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.to_string()))
-    }
-}
-
-impl FromSql for ExchangeRate {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).map_err(FromSqlError::other)
-    }
-}
-
-macro_rules! text_types {
-    ($($name:ident),*) => {$(
+macro_rules! integer_types {
+    ($($name:ident: $get:ident, $parse:ident);*) => {$(
         impl ToSql for $name {
             fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(ToSqlOutput::from(self.as_str()))
+                Ok(ToSqlOutput::from(self.$get()))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let number = value.as_i64()?;
+                Self::$parse(number).map_err(|_| FromSqlError::OutOfRange(number))
+            }
+        }
+    )*};
+}
+
+integer_types!(Timestamp: as_millis, from_millis; Quantity: get, new; QuantityScale: get, new;
+    TaxRate: ppm, from_ppm);
+
+macro_rules! text_types {
+    ($($name:ident: $text:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.$text()))
             }
         }
 
@@ -166,4 +90,7 @@ macro_rules! text_types {
     )*};
 }
 
-text_types!(Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass);
+text_types!(
+    Unit: as_str,Barcode: as_str, Email: as_str, HostName: as_str, Name: as_str, Note: as_str,
+    Sku: as_str, Slug: as_str, TaxClass: as_str, Currency: code, Day: to_string, TimeZone: name,
+    ExchangeRate: to_string);

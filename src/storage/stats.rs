@@ -1,10 +1,11 @@
 //! Counters of a file's writer and readers, for tests and `/health`. Process-wide metrics are
 //! recorded where they occur.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::StorageErrorKind;
+use crate::primitives::sync;
 
 /// Counters of one open file.
 #[derive(Debug, Default)]
@@ -58,10 +59,7 @@ impl Stats {
             self.damaged.store(true, Ordering::Release);
         }
         if writes {
-            *self
-                .last_write_fault
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(kind);
+            *sync::lock(&self.last_write_fault) = Some(kind);
         }
     }
 
@@ -71,10 +69,7 @@ impl Stats {
     }
 
     pub(super) fn last_write_fault(&self) -> StorageErrorKind {
-        self.last_write_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .unwrap_or(StorageErrorKind::Other)
+        sync::lock(&self.last_write_fault).unwrap_or(StorageErrorKind::Other)
     }
 
     /// Records that the disk failed during a write.

@@ -9,14 +9,14 @@
 //! only when it is on disk.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 
-use super::commands::record_audit;
 use super::directory::Directory;
+use crate::platform::audit;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Digest, Origin, Timestamp};
+use crate::primitives::{Digest, Origin, Timestamp, sync};
 use crate::storage::{
     Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params,
     statements,
@@ -144,7 +144,7 @@ impl Checkpoints {
         id: TenantId,
         replace: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = sync::lock(&self.writing);
         replace()?;
         let mut state = self.state();
         state.commits_seen.remove(&id);
@@ -162,7 +162,7 @@ impl Checkpoints {
 
     /// Stores the pending ends, if there are any; a failure is retried the next time. Blocks.
     pub(super) fn write(&self) -> Result<(), StorageError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = sync::lock(&self.writing);
         let pending = self.state().pending.clone();
         if pending.is_empty() {
             return Ok(());
@@ -196,7 +196,7 @@ impl Checkpoints {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 
@@ -238,7 +238,7 @@ pub(super) fn accept_loss(
     set(work, id, found)?;
     let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     let details = json!({"known": of(known), "found": of(found)});
-    record_audit(
+    audit::record(
         work,
         "tenant.loss_accepted",
         &format!("tenant:{id}"),

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::access::{Scopes, TenantAccess, TenantStatus};
 use super::keys::NewKey;
-use crate::platform::audit::{self, AuditEntry};
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{ApiKeyId, TenantId};
-use crate::primitives::{Class, Currency, Digest, HostName, Name, Refusal, Slug, Timestamp};
+use crate::primitives::{Currency, Digest, HostName, Name, Slug, Timestamp, refusals};
 use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements};
 
 statements! {
@@ -82,55 +82,28 @@ pub(super) struct LiveKey {
     pub(super) access: Option<TenantAccess>,
 }
 
-/// The reason why a change of the directory is refused; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryRefused {
-    #[error("there is no tenant `{0}`; `tillbox tenant list` shows those there are")]
-    TenantNotFound(String),
-    #[error("the slug `{0}` is in use; choose another one")]
-    SlugTaken(Slug),
-    /// The host name belongs to another tenant.
-    #[error("the domain `{0}` belongs to another tenant; choose another one")]
-    DomainTaken(HostName),
-    /// The tenant is in a status that does not allow the change.
-    #[error("the tenant is {0}; only an active or suspended tenant can be changed")]
-    WrongStatus(TenantStatus),
-    /// The tenant's file is open, so it contains all acknowledged changes.
-    #[error(
-        "the tenant is open: its file contains all acknowledged changes, and there is no loss to \
-         accept"
-    )]
-    NothingLost,
-    /// The key does not exist or is revoked.
-    #[error("there is no such active key; list the keys to find its id")]
-    KeyNotFound,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for DirectoryRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::TenantNotFound(_) | Self::KeyNotFound => Class::NotFound,
-            Self::SlugTaken(_)
-            | Self::DomainTaken(_)
-            | Self::WrongStatus(_)
-            | Self::NothingLost => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// The reason why a change of the directory is refused; the first that applies wins, in this
+    /// order.
+    pub enum DirectoryRefused {
+        TenantNotFound(String): NotFound "tenant_not_found",
+            "there is no tenant `{0}`; `tillbox tenant list` shows those there are";
+        SlugTaken(Slug): Conflict "slug_taken", "the slug `{0}` is in use; choose another one";
+        /// The host name belongs to another tenant.
+        DomainTaken(HostName): Conflict "domain_taken",
+            "the domain `{0}` belongs to another tenant; choose another one";
+        /// The tenant is in a status that does not allow the change.
+        WrongStatus(TenantStatus): Conflict "tenant_status",
+            "the tenant is {0}; only an active or suspended tenant can be changed";
+        /// The tenant's file is open, so it contains all acknowledged changes.
+        NothingLost: Conflict "nothing_lost",
+            "the tenant is open: its file contains all acknowledged changes, and there is no loss \
+             to accept";
+        /// The key does not exist or is revoked.
+        KeyNotFound: NotFound "api_key_not_found",
+            "there is no such active key; list the keys to find its id";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::TenantNotFound(_) => "tenant_not_found",
-            Self::SlugTaken(_) => "slug_taken",
-            Self::DomainTaken(_) => "domain_taken",
-            Self::NothingLost => "nothing_lost",
-            Self::WrongStatus(_) => "tenant_status",
-            Self::KeyNotFound => "api_key_not_found",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn access(row: &Row<'_>) -> rusqlite::Result<TenantAccess> {
@@ -267,7 +240,7 @@ pub fn add_domain(
 ) -> Result<TenantRow, DirectoryRefused> {
     let tenant = show_tenant(work, slug.as_str())?;
     insert_domain(work, tenant.id, host)?;
-    record_audit(
+    audit::record(
         work,
         "tenant.domain_added",
         &format!("tenant:{}", tenant.id),
@@ -284,7 +257,7 @@ pub(super) fn set_status(
 ) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&SET_STATUS, params![id, status, now], Rows::Exactly(1))?;
-    record_audit(work, action, &format!("tenant:{id}"), json!({}))
+    audit::record(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Suspends or resumes a tenant; repeating it changes nothing. `TenantNotFound`, `WrongStatus` for
@@ -315,7 +288,7 @@ pub(super) fn remove_tenant(
     action: &str,
 ) -> Result<(), StorageError> {
     work.change(&DELETE_TENANT, params![id], Rows::AtMostOne)?;
-    record_audit(work, action, &format!("tenant:{id}"), json!({}))
+    audit::record(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Stores a key's hash. Without a tenant it is a landlord key.
@@ -342,7 +315,7 @@ pub fn insert_key(
             now
         ],
     )?;
-    record_audit(
+    audit::record(
         work,
         "api_key.created",
         &format!("api_key:{id}"),
@@ -381,7 +354,7 @@ pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), Directory
     if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
         return Err(DirectoryRefused::KeyNotFound);
     }
-    Ok(record_audit(
+    Ok(audit::record(
         work,
         "api_key.revoked",
         &format!("api_key:{id}"),
@@ -408,24 +381,5 @@ pub fn record_jobs_audit(
     mut details: serde_json::Value,
 ) -> Result<(), StorageError> {
     details["tenant_id"] = json!(tenant);
-    record_audit(work, action, subject, details)
-}
-
-/// Records an operation in the landlord's audit log, in the transaction of the operation.
-pub fn record_audit(
-    work: &mut LandlordWork,
-    action: &str,
-    subject: &str,
-    details: serde_json::Value,
-) -> Result<(), StorageError> {
-    let origin = work.origin();
-    let entry = AuditEntry {
-        at: work.now(),
-        actor: origin.actor.to_string(),
-        action: action.to_owned(),
-        subject: subject.to_owned(),
-        request_id: origin.request_id.clone(),
-        details,
-    };
-    audit::append(work, &entry)
+    audit::record(work, action, subject, details)
 }

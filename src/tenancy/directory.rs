@@ -2,20 +2,19 @@
 //! answers are cached.
 //!
 //! The cache is exact, not merely fresh: every change of the landlord's file goes through
-//! [`Directory::change`], which starts a new generation when the change is on disk and before it is
-//! acknowledged. Answers that were read earlier belong to the old generation and are never used
-//! again. The next request with a revoked key is refused.
+//! [`Directory::change`], which expires all answers when the change is on disk and before it is
+//! acknowledged. Answers that were read earlier are never used again. The next request with a
+//! revoked key is refused.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use metrics::counter;
-use moka::sync::Cache;
 
 use super::access::{Scopes, TenantAccess};
 use super::{commands, keys};
+use crate::platform::cache::{CacheLookup, TimedCache};
 use crate::primitives::id::{ApiKeyId, TenantId};
+use crate::primitives::sync;
 use crate::primitives::{Digest, HostName, Origin, Slug, Timestamp};
 use crate::storage::{Answer, Database, Landlord, LandlordView, LandlordWork, StorageError};
 
@@ -29,39 +28,30 @@ pub struct Principal {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum CacheKey {
-    Key(Digest),
+enum TenantKey {
     Host(HostName),
     Slug(Slug),
     Id(TenantId),
 }
 
-#[derive(Clone)]
-enum CachedAnswer {
-    Principal(Principal),
-    Tenant(Option<TenantAccess>),
-}
-
-type Answers = Cache<(u64, CacheKey), CachedAnswer>;
-
 /// The landlord's file with a cache of its answers.
 pub struct Directory {
     db: Database<Landlord>,
-    answers: Answers,
-    generation: Arc<AtomicU64>,
+    /// By the digest of the key; only valid keys.
+    principals: TimedCache<Digest, Principal>,
+    tenants: TimedCache<TenantKey, Option<TenantAccess>>,
     used: Mutex<HashMap<ApiKeyId, Timestamp>>,
     probes: AtomicU64,
 }
 
 impl Directory {
-    /// A directory over an open landlord's file. The cache is bounded, so a flood of made-up hosts
-    /// evicts old answers but does not grow it.
+    /// A directory over an open landlord's file. The caches are bounded, so a flood of made-up
+    /// hosts evicts old answers but does not grow them.
     pub fn new(db: Database<Landlord>, answers_kept: u64) -> Self {
-        let answers = Cache::builder().max_capacity(answers_kept).build();
         Self {
             db,
-            answers,
-            generation: Arc::new(AtomicU64::new(0)),
+            principals: TimedCache::until_invalidated("directory", answers_kept),
+            tenants: TimedCache::until_invalidated("directory", answers_kept),
             used: Mutex::default(),
             probes: AtomicU64::new(0),
         }
@@ -78,11 +68,11 @@ impl Directory {
             return Answer::ready(Ok(None));
         };
         let hash = Digest::of(presented.as_bytes());
-        let cache_key = (self.generation.load(Ordering::Acquire), CacheKey::Key(hash));
-        if let Some(CachedAnswer::Principal(principal)) = self.cached(&cache_key) {
-            return Answer::ready(Ok(Some(principal)));
-        }
-        let answers = self.answers.clone();
+        let ticket = match self.principals.get(&hash) {
+            CacheLookup::Hit(principal) => return Answer::ready(Ok(Some(principal))),
+            CacheLookup::Miss(ticket) => ticket,
+        };
+        let principals = self.principals.clone();
         self.db.read(move |view| {
             let found = commands::find_live_key(view, &prefix)?
                 .filter(|key| keys::matches(&hash, &key.hash));
@@ -92,7 +82,7 @@ impl Directory {
                 scopes: key.scopes,
             });
             if let Some(principal) = &principal {
-                answers.insert(cache_key, CachedAnswer::Principal(principal.clone()));
+                principals.insert(hash, ticket, principal.clone());
             }
             Ok(principal)
         })
@@ -101,51 +91,26 @@ impl Directory {
     /// The tenant that a host name belongs to.
     pub fn tenant_of_host(&self, host: &HostName) -> Answer<Option<TenantAccess>, StorageError> {
         let host = host.clone();
-        self.tenant(CacheKey::Host(host.clone()), move |view| {
-            commands::find_by_host(view, &host)
-        })
+        self.tenants
+            .read(&self.db, TenantKey::Host(host.clone()), move |view| {
+                commands::find_by_host(view, &host)
+            })
     }
 
     /// The tenant with a slug.
     pub fn tenant_of_slug(&self, slug: &Slug) -> Answer<Option<TenantAccess>, StorageError> {
         let slug = slug.clone();
-        self.tenant(CacheKey::Slug(slug.clone()), move |view| {
-            commands::find_by_slug(view, &slug)
-        })
+        self.tenants
+            .read(&self.db, TenantKey::Slug(slug.clone()), move |view| {
+                commands::find_by_slug(view, &slug)
+            })
     }
 
     /// The tenant with an id, for callers without a request.
     pub fn tenant_of_id(&self, id: TenantId) -> Answer<Option<TenantAccess>, StorageError> {
-        self.tenant(CacheKey::Id(id), move |view| commands::find_by_id(view, id))
-    }
-
-    fn tenant<F>(&self, cache_key: CacheKey, find: F) -> Answer<Option<TenantAccess>, StorageError>
-    where
-        F: FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
-    {
-        let cache_key = (self.generation.load(Ordering::Acquire), cache_key);
-        if let Some(CachedAnswer::Tenant(access)) = self.cached(&cache_key) {
-            return Answer::ready(Ok(access));
-        }
-        let answers = self.answers.clone();
-        self.db.read(move |view| {
-            let access = find(view)?;
-            answers.insert(cache_key, CachedAnswer::Tenant(access.clone()));
-            Ok(access)
+        self.tenants.read(&self.db, TenantKey::Id(id), move |view| {
+            commands::find_by_id(view, id)
         })
-    }
-
-    fn cached(&self, cache_key: &(u64, CacheKey)) -> Option<CachedAnswer> {
-        let cached = self.answers.get(cache_key);
-        match cached {
-            Some(_) => counter!("tillbox_cache_requests_total", "cache" => "directory",
-                "outcome" => "hit")
-            .increment(1),
-            None => counter!("tillbox_cache_requests_total", "cache" => "directory",
-                "outcome" => "miss")
-            .increment(1),
-        }
-        cached
     }
 
     /// Changes the directory. When the answer is ready, no request uses the old state.
@@ -155,12 +120,13 @@ impl Directory {
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        let generation = self.generation.clone();
+        let (principals, tenants) = (self.principals.clone(), self.tenants.clone());
         self.db.write(origin, move |work| {
             let result = f(work)?;
-            let generation = generation.clone();
+            let (principals, tenants) = (principals.clone(), tenants.clone());
             work.on_commit(move || {
-                generation.fetch_add(1, Ordering::AcqRel);
+                principals.invalidate_all();
+                tenants.invalidate_all();
             });
             Ok(result)
         })
@@ -179,16 +145,13 @@ impl Directory {
     /// Records that a key was used. [`flush_used`](Self::flush_used) stores it at an interval: a
     /// write per request would cost more than the fact is worth.
     pub fn record_use(&self, key: ApiKeyId, now: Timestamp) {
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, now);
+        sync::lock(&self.used).insert(key, now);
     }
 
     /// Stores the recorded uses of keys, if there are any; a failure is retried the next time.
     /// Blocks.
     pub fn flush_used(&self) -> Result<(), StorageError> {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let used = std::mem::take(&mut *sync::lock(&self.used));
         if used.is_empty() {
             return Ok(());
         }
@@ -198,7 +161,7 @@ impl Directory {
                 .try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
         });
         written.wait().inspect_err(|_| {
-            let mut later = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut later = sync::lock(&self.used);
             for (key, at) in used {
                 later.entry(key).or_insert(at);
             }
@@ -209,14 +172,9 @@ impl Directory {
     /// so that concurrent calls do not remove each other's.
     pub fn cache_works(&self) -> bool {
         let probe = self.probes.fetch_add(1, Ordering::Relaxed);
-        let cache_key = (u64::MAX, CacheKey::Key(Digest::of(&probe.to_be_bytes())));
-        self.answers
-            .insert(cache_key.clone(), CachedAnswer::Tenant(None));
-        let works = matches!(
-            self.answers.get(&cache_key),
-            Some(CachedAnswer::Tenant(None))
-        );
-        self.answers.invalidate(&cache_key);
-        works
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&probe.to_be_bytes());
+        self.tenants
+            .works(TenantKey::Id(TenantId::from_bytes(id)), None)
     }
 }

@@ -7,14 +7,15 @@
 //! the same lock as the check.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::json;
 
-use super::commands::record_audit;
 use super::directory::Directory;
+use crate::platform::audit;
 use crate::platform::queue::Queue;
 use crate::primitives::id::TenantId;
+use crate::primitives::sync;
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Answer, LandlordWork, Row, Rows, StorageError, params, statements};
 
@@ -49,21 +50,15 @@ struct PauseState {
 
 impl PauseState {
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PauseKey, Timestamp>> {
-        self.paused_since
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::read(&self.paused_since)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PauseKey, Timestamp>> {
-        self.paused_since
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::write(&self.paused_since)
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<(Queue, TenantId), usize>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.under_way)
     }
 }
 
@@ -124,11 +119,7 @@ impl Pauses {
 
     /// Sets the callback for resumed queues.
     pub fn set_on_resume(&self, on_resume: OnResume) {
-        *self
-            .state
-            .on_resume
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(on_resume);
+        *sync::write(&self.state.on_resume) = Some(on_resume);
     }
 
     /// Whether a queue is paused for all tenants.
@@ -255,11 +246,7 @@ impl Pauses {
             let state = state.clone();
             work.on_commit(move || {
                 state.write().remove(&(queue, tenant));
-                if let Some(on_resume) = &*state
-                    .on_resume
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                {
+                if let Some(on_resume) = &*sync::read(&state.on_resume) {
                     on_resume();
                 }
             });
@@ -275,5 +262,5 @@ fn record_audit_of_queue(
     tenant: Option<TenantId>,
 ) -> Result<(), StorageError> {
     let details = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
-    record_audit(work, action, &format!("queue:{queue}"), details)
+    audit::record(work, action, &format!("queue:{queue}"), details)
 }

@@ -17,7 +17,7 @@ use super::directory::Directory;
 use super::keys::{self, NewKey};
 use super::registry::{Registry, TenantUnavailable};
 use crate::primitives::id::TenantId;
-use crate::primitives::{Class, Currency, Entropy, HostName, Name, Origin, Refusal, Slug};
+use crate::primitives::{Currency, Entropy, HostName, Name, Origin, Slug, refusals};
 use crate::storage::data_dir::sync_dir;
 use crate::storage::error::io_error;
 use crate::storage::{DataDir, StorageError, StorageErrorKind, Tenant, TenantWork, file};
@@ -41,33 +41,10 @@ pub struct Created {
     pub key: NewKey,
 }
 
-/// The reason why a tenant could not be created or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProvisionRefused {
-    #[error(transparent)]
-    Directory(#[from] DirectoryRefused),
-    /// The new file cannot be used.
-    #[error(transparent)]
-    Unavailable(#[from] TenantUnavailable),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for ProvisionRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Directory(refused) => refused.class(),
-            Self::Unavailable(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Directory(refused) => refused.code(),
-            Self::Unavailable(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
+refusals! {
+    /// The reason why a tenant could not be created or removed.
+    pub enum ProvisionRefused {}
+    inherits { Directory(DirectoryRefused), Unavailable(TenantUnavailable), Storage(StorageError) }
 }
 
 /// The dependencies of creation and removal.

@@ -16,6 +16,7 @@ use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
+use crate::primitives::sync;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
 use crate::storage::error::io_error;
 use crate::storage::file::{Inode, Verify, has_quarantined, quarantine, restore_quarantined};
@@ -165,7 +166,7 @@ impl Registry {
     /// Sets the callback for due jobs, also of files that are already open. Hints before that are
     /// lost, which costs latency but no work.
     pub fn set_on_wake(&self, on_wake: OnWake) {
-        *self.on_wake.write().unwrap_or_else(PoisonError::into_inner) = Some(on_wake);
+        *sync::write(&self.on_wake) = Some(on_wake);
     }
 
     /// The tenant's file, if it is open and healthy. Does not block.
@@ -199,7 +200,7 @@ impl Registry {
     pub fn open(&self, access: &TenantAccess) -> Result<Database<Tenant>, TenantUnavailable> {
         let id = access.id();
         let lock = self.lock_of(id);
-        let _opening = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _opening = sync::lock(&lock);
         if let Some(db) = self.get(access) {
             return Ok(db);
         }
@@ -293,7 +294,7 @@ impl Registry {
             check,
             verify,
             move |wakes| {
-                if let Some(on_wake) = &*on_wake.read().unwrap_or_else(PoisonError::into_inner) {
+                if let Some(on_wake) = &*sync::read(&on_wake) {
                     on_wake(id, wakes);
                 }
             },
@@ -311,7 +312,7 @@ impl Registry {
                 for job in queue::rescue(work)? {
                     alerts::record_discard(
                         work,
-                        channels,
+                        channels.clone(),
                         &job,
                         job.attempt - 1,
                         "rescued too often",
@@ -394,7 +395,7 @@ impl Registry {
     /// Closes a tenant's file regardless of its users: their next call fails with `Closed`. Blocks.
     pub fn close(&self, id: TenantId) {
         let lock = self.lock_of(id);
-        let _closing = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _closing = sync::lock(&lock);
         let open = self.state().open.remove(&id);
         if let Some(open) = open {
             self.close_database(id, &open.db);
@@ -441,7 +442,7 @@ impl Registry {
     ) -> Result<Option<(ChainEnds, ChainEnds)>, TenantUnavailable> {
         let id = access.id();
         let lock = self.lock_of(id);
-        let _opening = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _opening = sync::lock(&lock);
         if self.get(access).is_some() {
             return Ok(None);
         }
@@ -631,6 +632,6 @@ impl Registry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }

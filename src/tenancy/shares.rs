@@ -14,9 +14,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::primitives::id::TenantId;
+use crate::primitives::sync;
 use crate::primitives::{Class, Clock, Refusal, Timestamp};
 use crate::storage::data_dir::beside;
 use crate::storage::{DataDir, Space};
@@ -265,7 +266,7 @@ impl Shares {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

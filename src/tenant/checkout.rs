@@ -1,7 +1,7 @@
 //! Use case: Place an order: a cart becomes an order that waits for its payment, with its stock
 //! held.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::cart::{self, CartForCheckout, CartRefused};
 use super::catalog;
@@ -12,10 +12,11 @@ use super::party::Party;
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use super::policy::StorefrontRules;
 use super::pricing::{self, DraftLine, PricingRefused};
-use super::{Policy, audit, settings};
+use super::{Policy, settings};
+use crate::platform::audit;
 use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
 use crate::primitives::limits::RESERVATION_TTL_MS;
-use crate::primitives::{Class, ClientHash, Currency, Email, Refusal};
+use crate::primitives::{ClientHash, Currency, Email, Money, refusals};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// The command to place an order.
@@ -37,93 +38,38 @@ pub struct Placed {
     pub payment: Payment,
 }
 
-/// Reasons to refuse a sale or an order; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum SellRefused {
-    /// The cart cannot be ordered.
-    #[error(transparent)]
-    Cart(#[from] CartRefused),
-    #[error("no product {0} in this shop; check the product id")]
-    ProductNotFound(ProductId),
-    #[error("the product `{sku}` is not active; activate it, or remove it from the sale")]
-    ProductInactive { product_id: ProductId, sku: String },
-    /// The product is priced in another currency than the sale.
-    #[error(
-        "the product `{sku}` is priced in {product}, but this sale is in {sale}; sell it separately"
-    )]
-    CurrencyMismatch {
-        sku: String,
-        product: Currency,
-        sale: Currency,
-    },
-    /// The lines cannot be priced.
-    #[error(transparent)]
-    Pricing(#[from] PricingRefused),
-    /// The shop does not sell in the currency, or there is no rate to its own.
-    #[error(transparent)]
-    Currency(#[from] CurrencyRefused),
-    /// The payment method is not available.
-    #[error(transparent)]
-    Payment(#[from] PaymentRefused),
-    /// The client has too many unpaid orders.
-    #[error(
-        "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, or \
-         ask the shop to cancel them"
-    )]
-    TooManyUnpaid {
-        /// The unpaid orders allowed for one client.
-        limit: i64,
-    },
-    /// Insufficient stock, or more than one client without an API key may hold.
-    #[error(transparent)]
-    Stock(#[from] StockRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SellRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Cart(refused) => refused.class(),
-            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
-            Self::ProductInactive { .. } | Self::TooManyUnpaid { .. } => Class::Conflict,
-            Self::Pricing(refused) => refused.class(),
-            Self::Currency(refused) => refused.class(),
-            Self::Payment(refused) => refused.class(),
-            Self::Stock(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a sale or an order; the first that applies wins, in this order.
+    pub enum SellRefused {
+        ProductNotFound(ProductId): Invalid "product_not_found",
+            "no product {0} in this shop; check the product id";
+        ProductInactive { product_id: ProductId, sku: String }: Conflict "product_inactive",
+            "the product `{sku}` is not active; activate it, or remove it from the sale";
+        /// The product is priced in another currency than the sale.
+        CurrencyMismatch { sku: String, product: Currency, sale: Currency }:
+            Invalid "currency_mismatch",
+            "the product `{sku}` is priced in {product}, but this sale is in {sale}; sell it \
+             separately";
+        /// The client has too many unpaid orders.
+        TooManyUnpaid {
+            /// The unpaid orders allowed for one client.
+            limit: i64,
+        }: Conflict "unpaid_orders_limit",
+            "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, \
+             or ask the shop to cancel them";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Cart(refused) => refused.code(),
-            Self::ProductNotFound(_) => "product_not_found",
-            Self::ProductInactive { .. } => "product_inactive",
-            Self::CurrencyMismatch { .. } => "currency_mismatch",
-            Self::Pricing(refused) => refused.code(),
-            Self::Currency(refused) => refused.code(),
-            Self::Payment(refused) => refused.code(),
-            Self::TooManyUnpaid { .. } => "unpaid_orders_limit",
-            Self::Stock(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
+    inherits {
+        Cart(CartRefused),
+        Pricing(PricingRefused),
+        Currency(CurrencyRefused),
+        Payment(PaymentRefused),
+        Stock(StockRefused),
+        Storage(StorageError),
     }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Cart(refused) => refused.facts(),
-            Self::ProductNotFound(id) => Map::from_iter([("product_id".to_owned(), json!(id))]),
-            Self::ProductInactive { product_id, sku } => Map::from_iter([
-                ("product_id".to_owned(), json!(product_id)),
-                ("sku".to_owned(), json!(sku)),
-            ]),
-            Self::Currency(refused) => refused.facts(),
-            Self::Payment(refused) => refused.facts(),
-            Self::TooManyUnpaid { limit } => Map::from_iter([("limit".to_owned(), json!(limit))]),
-            Self::Stock(refused) => refused.facts(),
-            _ => Map::new(),
-        }
+    facts {
+        Self::ProductNotFound(id) => { product_id: id },
+        Self::ProductInactive { product_id, sku } => { product_id: product_id, sku: sku },
+        Self::TooManyUnpaid { limit } => { limit: limit },
     }
 }
 
@@ -140,7 +86,8 @@ pub fn place_order(
     let cart = cart::load_for_checkout(work, command.cart_id)?;
     let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
-    let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let discount = Money::zero(cart.currency);
+    let priced = pricing::price(work, &drafts, discount, shop.prices_include_tax, now)?;
     let rate = currency::rate_for(work, published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let requests = stock_requests(&drafts);
@@ -159,6 +106,7 @@ pub fn place_order(
         status: OrderStatus::Pending,
         prices_include_tax: shop.prices_include_tax,
         priced,
+        discount_reason: None,
         email: Some(command.email.clone()),
         buyer: command.buyer.clone(),
         cart_id: Some(cart.id),
@@ -168,6 +116,7 @@ pub fn place_order(
         client,
     };
     let order = orders::insert_order(work, new)?;
+    mark_in_use(work, &drafts)?;
     inventory::reserve(
         work,
         order.id,
@@ -206,6 +155,9 @@ fn draft_lines(work: &TenantWork, cart: &CartForCheckout) -> Result<Vec<DraftLin
             id: work.new_id::<OrderLineKind>(),
             quantity: *quantity,
             unit_price: product.price,
+            price_reason: None,
+            discount: Money::zero(cart.currency),
+            discount_reason: None,
             product,
         });
     }
@@ -247,6 +199,14 @@ pub(super) fn sellable(
     Ok(product)
 }
 
+/// Records that the products of new lines are in use. Most are already, so it costs nothing.
+pub(super) fn mark_in_use(work: &mut TenantWork, drafts: &[DraftLine]) -> Result<(), StorageError> {
+    drafts
+        .iter()
+        .filter(|draft| !draft.product.in_use)
+        .try_for_each(|draft| catalog::mark_in_use(work, draft.product.id))
+}
+
 /// The stock that the lines need: per product that counts stock, the sum over the lines.
 pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
     let mut requests: Vec<StockRequest> = Vec::new();
@@ -259,6 +219,7 @@ pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
             None => requests.push(StockRequest {
                 product_id: draft.product.id,
                 sku: draft.product.sku.clone(),
+                measure: draft.product.measure,
                 quantity: draft.quantity.get(),
             }),
         }

@@ -3,8 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{chain_ends, currency, ledger};
+use serde_json::{Value, json};
+
+use super::currency::{self, RateOrigin};
+use super::inventory::MovementKind;
+use super::ledger::AccountCode;
+use super::orders::Channel;
+use super::payments::Method;
+use super::{chain_ends, finance};
 use crate::platform::audit;
+use crate::platform::queue::Queue;
 use crate::primitives::{Currency, Digest};
 use crate::storage::{
     FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements,
@@ -34,9 +42,10 @@ statements! {
     SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', \
         its snapshot ' || json_extract(snapshot, '$.total_minor')
                  FROM financial_order WHERE locked_at IS NOT NULL AND (total_minor, tax_minor, \
-                 subtotal_minor)
+                 subtotal_minor, discount_minor)
                    IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, \
-                   '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'))
+                   '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'), \
+                   json_extract(snapshot, '$.discount_minor'))
                  UNION ALL SELECT 'invoice ' || number || ' has ' || total_minor || ', its \
                  snapshot ' || json_extract(snapshot, '$.total_minor')
                  FROM invoice WHERE status <> 'draft' AND (total_minor, tax_minor, number, \
@@ -48,42 +57,75 @@ statements! {
     ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || \
         coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
                  FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at \
-                 IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at,
+                 IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at, o.discount_reason,
                    (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
-                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor', t.value ->> \
+                   'discount_minor') ORDER BY t.key)
                     FROM json_each(o.tax_lines) t),
                    (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, \
                    l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, \
-                   l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                   l.net_minor, l.tax_minor, l.total_minor, l.unit, \
+                   l.quantity_scale, l.price_reason, l.discount_minor, l.shared_discount_minor, \
+                   l.discount_reason) ORDER BY l.seq)
                     FROM order_line l WHERE l.order_id = o.id))
                    IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, \
                    '$.prices_include_tax'),
                            CAST(round(unixepoch(json_extract(f.snapshot, '$.placed_at'), 'subsec') \
-                           * 1000) AS INTEGER),
+                           * 1000) AS INTEGER), json_extract(f.snapshot, '$.discount_reason'),
                    (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
-                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor', t.value ->> \
+                   'discount_minor') ORDER BY t.key)
                     FROM json_each(f.snapshot, '$.tax_lines') t),
                    (SELECT json_group_array(json_array(replace(s.value ->> 'product_id', '-', ''), \
                    s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> \
                    'unit_price_minor', s.value ->> 'tax_class',
                       s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', \
-                      s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
+                      s.value ->> 'tax_minor', s.value ->> 'total_minor', s.value ->> 'unit', \
+                      s.value ->> 'quantity_scale', s.value ->> 'price_reason', s.value ->> \
+                      'discount_minor', s.value ->> 'shared_discount_minor', s.value ->> \
+                      'discount_reason') ORDER BY s.key)
                     FROM json_each(f.snapshot, '$.lines') s))";
     ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || \
         coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
                  FROM sales_order o LEFT JOIN order_line l ON l.order_id = o.id GROUP BY o.id
                  HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR \
                  coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> \
-                 o.subtotal_minor";
+                 o.subtotal_minor - o.discount_minor";
+    // `whole` is the integer of one whole unit. The product with its remainder is rounded half up,
+    // and fits an integer.
     LINE_SUMS = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is over ' || l.quantity || \
-        ' times ' || l.unit_price_minor || ', and says otherwise'
-                 FROM order_line l JOIN sales_order o ON o.id = l.order_id
-                 WHERE l.quantity * l.unit_price_minor <> CASE WHEN o.prices_include_tax THEN \
-                 l.total_minor ELSE l.net_minor END";
-    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM \
-        sales_order o
-                 WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM \
-                 json_each(o.tax_lines) t) <> o.tax_minor";
+        ' / ' || l.whole || ' times ' || l.unit_price_minor || ' less ' || l.discount_minor || ', \
+        and says otherwise'
+                 FROM (SELECT *, CASE quantity_scale WHEN 0 THEN 1 WHEN 1 THEN 10 WHEN 2 THEN 100 \
+                 ELSE 1000 END AS whole FROM order_line) l JOIN sales_order o ON o.id = l.order_id
+                 WHERE l.quantity / l.whole * l.unit_price_minor + (2 * (l.quantity % l.whole) * \
+                 l.unit_price_minor + l.whole) / (2 * l.whole) - l.discount_minor <> CASE WHEN \
+                 o.prices_include_tax THEN l.total_minor ELSE l.net_minor END";
+    // The subtotal is computed again from the lines, per rate as when they were priced: `listed` is
+    // their price before discounts, `parts` the millionths of the net amount that it is.
+    DISCOUNTS = "SELECT 'order ' || number || ': its lines are worth ' || sum(net) || ' before \
+        discounts and tax, it says ' || subtotal_minor
+                 FROM (SELECT *, CASE WHEN included THEN listed - (listed / parts * rate_ppm + (2 \
+                 * (listed % parts) * rate_ppm + parts) / (2 * parts)) ELSE listed END AS net
+                   FROM (SELECT o.seq, o.number, o.subtotal_minor, o.prices_include_tax AS \
+                   included, l.tax_rate_ppm AS rate_ppm, 1000000 + l.tax_rate_ppm AS parts,
+                     sum(CASE WHEN o.prices_include_tax THEN l.total_minor ELSE l.net_minor END + \
+                     l.discount_minor) AS listed
+                     FROM order_line l JOIN sales_order o ON o.id = l.order_id GROUP BY o.seq, \
+                     l.tax_rate_ppm, l.tax_name))
+                 GROUP BY seq HAVING sum(net) <> subtotal_minor";
+    MEASURES = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is in ' || l.unit || ' \
+        with scale ' || l.quantity_scale || ', its product in ' || p.unit || ' with scale ' || \
+        p.quantity_scale
+                 FROM order_line l JOIN sales_order o ON o.id = l.order_id JOIN product p ON p.id \
+                 = l.product_id
+                 WHERE (l.unit, l.quantity_scale, 1) IS NOT (p.unit, p.quantity_scale, p.in_use)";
+    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax, its \
+        discount or its net amount' FROM sales_order o
+                 WHERE (SELECT (coalesce(sum(t.value ->> 'tax_minor'), 0), coalesce(sum(t.value \
+                 ->> 'discount_minor'), 0), coalesce(sum(t.value ->> 'net_minor'), 0)) <> \
+                 (o.tax_minor, o.discount_minor, o.subtotal_minor - o.discount_minor) FROM \
+                 json_each(o.tax_lines) t)";
     ORDERS_AND_BOOKS = "SELECT 'order ' || o.number || ' is ' || o.status || ' and has ' || (f.id \
         IS NOT NULL) || ' paid financial order(s), '
                    || (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
@@ -91,8 +133,9 @@ statements! {
                  FROM sales_order o LEFT JOIN financial_order f ON f.order_id = o.id AND \
                  f.status = 'paid'
                  WHERE (o.status IN ('paid', 'confirmed', 'shipped')) <> (f.id IS NOT NULL)
-                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency) <> \
-                   (o.total_minor, o.tax_minor, o.currency))
+                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency, \
+                   f.subtotal_minor, f.discount_minor) <> (o.total_minor, o.tax_minor, o.currency, \
+                   o.subtotal_minor, o.discount_minor))
                    OR (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
                    'issued') <> (f.id IS NOT NULL)";
     INVOICES = "SELECT 'invoice ' || i.number || ' is over ' || i.total_minor || ', its financial \
@@ -138,15 +181,35 @@ statements! {
                  HAVING count(DISTINCT e.seq) <> 1 OR min(e.booked_at) <> f.paid_at OR \
                  coalesce(max(t.currency <> f.currency), 0)
                    OR coalesce(sum(t.amount_minor), 0) <> f.total_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '2200'), 0) <> \
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = ?1), 0) <> \
                    f.tax_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '4000'), 0) <> \
-                   f.total_minor - f.tax_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code IN ('1000', \
-                   '1200')), 0) <> f.total_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code = '1000'), 0)
-                      <> (SELECT coalesce(sum(p.amount_minor), 0) FROM payment p WHERE p.order_id \
-                      = f.order_id AND p.method = 'cash' AND p.status = 'succeeded')";
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = ?2), 0) <> \
+                   f.total_minor - f.tax_minor";
+    // The transfers of each paid order debit the accounts of its payments' methods.
+    PAYMENT_ACCOUNTS = "WITH method (name, account) AS (SELECT value ->> 0, value ->> 1 FROM \
+        json_each(?1))
+                 SELECT 'financial order ' || lower(hex(id)) || ': account ' || account || ' was \
+                 debited ' || sum(debited) || ', its payments are over ' || sum(paid)
+                 FROM (SELECT f.id, m.account, p.amount_minor AS paid, 0 AS debited
+                       FROM financial_order f JOIN payment p ON p.order_id = f.order_id AND \
+                       p.status = 'succeeded' JOIN method m ON m.name = p.method WHERE f.status = \
+                       'paid'
+                       UNION ALL SELECT f.id, t.debit_code, 0, t.amount_minor
+                       FROM financial_order f JOIN ledger_entry e ON e.kind = 'order_paid' AND \
+                       e.subject_id = f.id JOIN ledger_transfer t ON t.entry_seq = e.seq WHERE \
+                       f.status = 'paid')
+                 GROUP BY id, account HAVING sum(debited) <> sum(paid)";
+    // Words that no enum has, in columns whose lists may grow.
+    VOCABULARIES = "SELECT 'payment ' || seq || ': unknown method ' || method FROM payment WHERE \
+        method NOT IN (SELECT value FROM json_each(?1))
+                 UNION ALL SELECT 'job ' || seq || ': unknown queue ' || queue FROM job WHERE \
+                 queue NOT IN (SELECT value FROM json_each(?2))
+                 UNION ALL SELECT 'stock movement ' || seq || ': unknown kind ' || kind FROM \
+                 inventory_movement WHERE kind NOT IN (SELECT value FROM json_each(?3))
+                 UNION ALL SELECT 'order ' || number || ': unknown channel ' || channel FROM \
+                 sales_order WHERE channel NOT IN (SELECT value FROM json_each(?4))
+                 UNION ALL SELECT 'exchange rate ' || seq || ': unknown source ' || source FROM \
+                 exchange_rate WHERE source NOT IN (SELECT value FROM json_each(?5))";
     ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of \
         nothing' FROM ledger_entry e
                  WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE \
@@ -230,6 +293,8 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("order lines", &ORDER_LINES),
     ("order sums", &ORDER_SUMS),
     ("line sums", &LINE_SUMS),
+    ("measures", &MEASURES),
+    ("discounts", &DISCOUNTS),
     ("tax lines", &TAX_LINES),
     ("orders and books", &ORDERS_AND_BOOKS),
     ("invoices", &INVOICES),
@@ -237,7 +302,6 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("financial transactions", &TRANSACTIONS),
     ("debits", &DEBITS),
     ("document rates", &DOCUMENT_RATES),
-    ("ledger", &LEDGER),
     ("ledger entries", &ENTRIES),
     ("invoice numbers", &INVOICE_SERIES),
     ("order numbers", &ORDER_SERIES),
@@ -273,6 +337,12 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     for (name, statement) in CHECKS {
         report.add(name, tolerate_wrong_types(view.all(statement, [], text))?);
     }
+    report.add("ledger", tolerate_wrong_types(ledger(view))?);
+    report.add(
+        "payment accounts",
+        tolerate_wrong_types(payment_accounts(view))?,
+    );
+    report.add("vocabularies", tolerate_wrong_types(vocabularies(view))?);
     report.add("snapshots", tolerate_wrong_types(snapshots(view))?);
     report.add(
         "exchange rates",
@@ -296,8 +366,31 @@ pub(crate) fn tolerate_wrong_types(
     }
 }
 
+fn ledger(view: &TenantView) -> Result<Vec<String>, StorageError> {
+    let accounts = params![AccountCode::TaxPayable, AccountCode::Revenue];
+    view.all(&LEDGER, accounts, |row| row.get(0))
+}
+
+fn payment_accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
+    let account = |method: &Method| json!([method, method.rules().account]);
+    let accounts: Value = Method::ALL.iter().map(account).collect();
+    let accounts = params![accounts.to_string()];
+    view.all(&PAYMENT_ACCOUNTS, accounts, |row| row.get(0))
+}
+
+fn vocabularies(view: &TenantView) -> Result<Vec<String>, StorageError> {
+    let words = params![
+        json!(Method::ALL).to_string(),
+        json!(Queue::ALL).to_string(),
+        json!(MovementKind::ALL).to_string(),
+        json!(Channel::ALL).to_string(),
+        json!(RateOrigin::ALL).to_string(),
+    ];
+    view.all(&VOCABULARIES, words, |row| row.get(0))
+}
+
 fn ledger_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
-    let broken = ledger::verify_chain(view)?.into_iter();
+    let broken = finance::verify_ledger(view)?.into_iter();
     let lines =
         broken.map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
     Ok(lines.take(FINDINGS_PER_CHECK_MAX).collect())
@@ -355,11 +448,8 @@ fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
         ))
     })?;
     let is_wrong = |(code, name, kind, currency): &(String, String, String, String)| {
-        let ours = ledger::ACCOUNTS
-            .iter()
-            .find(|(ours, ..)| ours.as_str() == code);
-        ours.is_none_or(|(_, our_name, our_kind)| our_name != name || our_kind != kind)
-            || Currency::parse(currency).is_err()
+        let ours = AccountCode::parse(code).map(AccountCode::name_and_kind);
+        ours != Some((name, kind)) || Currency::parse(currency).is_err()
     };
     let wrong = found.into_iter().filter(is_wrong);
     Ok(wrong

@@ -7,12 +7,12 @@
 
 use serde_json::json;
 
-use super::audit;
+use crate::platform::audit;
 use crate::platform::epoch::{self, Released};
 use crate::platform::queue::{Queue, State, own_epoch};
 use crate::primitives::id::JobId;
 use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_SCANNED_MAX};
-use crate::primitives::{Class, Refusal, Timestamp};
+use crate::primitives::{Timestamp, refusals};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, params, statements};
 
 /// Columns that [`line`] reads.
@@ -207,46 +207,20 @@ pub struct Depth {
     pub jobs: i64,
 }
 
-/// Reasons to refuse a change of a job; the first that applies wins.
-#[derive(Debug, thiserror::Error)]
-pub enum JobRefused {
-    #[error(
-        "no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` list the existing \
-         jobs"
-    )]
-    NotFound,
-    #[error("the job is running; wait for its end")]
-    Running,
-    #[error("the job is completed; there is nothing left to do")]
-    Completed,
-    /// Another job has the same effect.
-    #[error(
-        "another job with the same unique key has not ended yet and has the same effect; wait for \
-         its end"
-    )]
-    Superseded,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for JobRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NotFound => Class::NotFound,
-            Self::Running | Self::Completed | Self::Superseded => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of a job; the first that applies wins.
+    pub enum JobRefused {
+        NotFound: NotFound "job_not_found",
+            "no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` list the \
+             existing jobs";
+        Running: Conflict "job_running", "the job is running; wait for its end";
+        Completed: Conflict "job_completed", "the job is completed; there is nothing left to do";
+        /// Another job has the same effect.
+        Superseded: Conflict "job_superseded",
+            "another job with the same unique key has not ended yet and has the same effect; wait \
+             for its end";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "job_not_found",
-            Self::Running => "job_running",
-            Self::Completed => "job_completed",
-            Self::Superseded => "job_superseded",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 /// The outcome of removing a job.

@@ -4,11 +4,13 @@
 //! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change,
 //! `f(view, …)` to read.
 
-pub mod audit;
+pub mod cancellation;
 pub mod cart;
 pub mod catalog;
 pub mod chain_ends;
 pub mod checkout;
+pub mod confirm_payment;
+pub mod confirmation;
 pub mod currency;
 pub mod disk_usage;
 pub mod finance;
@@ -17,6 +19,7 @@ pub mod inventory;
 pub mod invoices;
 pub mod jobs;
 pub mod ledger;
+pub mod new_shop;
 pub mod orders;
 pub mod party;
 pub mod payments;
@@ -27,6 +30,7 @@ pub mod reports;
 pub mod retention;
 pub mod sales;
 pub mod settings;
+pub mod snapshot;
 pub mod tax;
 pub mod tax_presets;
 

@@ -1,7 +1,7 @@
 //! Rules from the configuration, passed to commands: the rules of the shop read no configuration
 //! themselves.
 
-use crate::primitives::NumberFormat;
+use crate::primitives::{NumberFormat, QuantityScale};
 
 /// The rules that an operator sets for all shops.
 #[derive(Clone, Debug)]
@@ -23,7 +23,8 @@ pub struct StorefrontRules {
     pub carts_per_client: i64,
     /// Carts of a shop that were made without a key and not ordered.
     pub carts_max: i64,
-    /// Pieces of a product that the unpaid orders of one client may hold together, for any stock.
+    /// Pieces (whole units) of a product that the unpaid orders of one client may hold together,
+    /// for any stock.
     pub hold_quantity_max: i64,
     /// The share of the stock that they may hold together, where that is more.
     pub hold_share_percent: i64,
@@ -32,10 +33,12 @@ pub struct StorefrontRules {
 }
 
 impl StorefrontRules {
-    /// The pieces of a product that the unpaid orders of one client may hold together.
-    pub fn hold_limit(&self, on_hand: i64) -> i64 {
-        // In whole pieces, rounded down; stock is far below an overflow (`STOCK_MAX`).
-        (on_hand * self.hold_share_percent / 100).max(self.hold_quantity_max)
+    /// The quantity of a product that the unpaid orders of one client may hold together: a number
+    /// of whole units, so that a part of one counts as one.
+    pub fn hold_limit(&self, on_hand: i64, scale: QuantityScale) -> i64 {
+        // Stock is far below an overflow (`STOCK_MAX`).
+        let share = on_hand * self.hold_share_percent / (100 * scale.whole());
+        share.max(self.hold_quantity_max) * scale.whole()
     }
 }
 
@@ -61,12 +64,18 @@ mod tests {
             (1_000_000, 250_000),
             (crate::primitives::limits::STOCK_MAX, 250_000_000_000),
         ] {
-            assert_eq!(rules.hold_limit(on_hand), allowed, "{on_hand}");
+            let pieces = rules.hold_limit(on_hand, QuantityScale::default());
+            assert_eq!(pieces, allowed, "{on_hand}");
+        }
+        let grams = QuantityScale::new(3).expect("in range");
+        for (on_hand, allowed) in [(0, 20_000), (83_999, 20_000), (84_000, 21_000)] {
+            assert_eq!(rules.hold_limit(on_hand, grams), allowed, "{on_hand}");
         }
         let pieces_alone = StorefrontRules {
             hold_share_percent: 0,
             ..rules
         };
-        assert_eq!(pieces_alone.hold_limit(1_000_000), 20);
+        let pieces = pieces_alone.hold_limit(1_000_000, QuantityScale::default());
+        assert_eq!(pieces, 20);
     }
 }

@@ -4,19 +4,15 @@
 //!
 //! - Only rows of callers without a key are deleted, and never the answer of a sale, a payment or a
 //!   checkout.
-//! - Each batch is a transaction of its own; sales go on in between. A run deletes as many rows as
-//!   there were when it began, so it ends even while an attack adds new ones.
 
-use serde_json::{Map, Value, json};
-
-use super::{audit, cart};
+use super::cart;
 use crate::platform::idempotency;
+use crate::platform::retention::{self, Pruned, PrunedTable};
 use crate::primitives::limits::{PRUNE_BATCH, VACUUM_PAGES, VACUUM_STEPS};
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{
     Database, StorageError, Tenant, TenantView, TenantWork, statements, text_enum,
 };
-use crate::tenant::retention;
 
 statements! {
     COUNT_ANSWERS = "SELECT count(*) FROM keyless_answer WHERE cart_id IS NOT NULL";
@@ -35,19 +31,32 @@ text_enum! {
     }
 }
 
-impl PrunedNow {
-    fn count(self, view: &TenantView) -> Result<i64, StorageError> {
-        match self {
-            Self::Answers => view.one(&COUNT_ANSWERS, [], |row| row.get(0)),
-            Self::Carts => cart::count_anonymous_carts(view, end_of_time()),
-        }
+impl PrunedTable for PrunedNow {
+    type File = Tenant;
+    type CutOffs = ();
+
+    fn cut_off(self, (): &()) -> Option<Timestamp> {
+        None
     }
 
-    fn delete(self, work: &mut TenantWork) -> Result<usize, StorageError> {
+    fn find_due(self, view: &TenantView, (): &()) -> Result<(i64, i64), StorageError> {
+        let rows = match self {
+            Self::Answers => view.one(&COUNT_ANSWERS, [], |row| row.get(0))?,
+            Self::Carts => cart::count_anonymous_carts(view, end_of_time())?,
+        };
+        Ok((0, rows))
+    }
+
+    fn delete_batch(self, work: &mut TenantWork, _: i64, (): &()) -> Result<usize, StorageError> {
         match self {
             Self::Answers => idempotency::delete_keyless(work, PRUNE_BATCH),
             Self::Carts => cart::delete_anonymous_carts(work, end_of_time(), CARTS_PER_BATCH),
         }
+    }
+
+    /// A batch of answers may be smaller than its limit although more are left.
+    fn full_batch(self) -> u32 {
+        1
     }
 }
 
@@ -55,77 +64,24 @@ fn end_of_time() -> Timestamp {
     Timestamp::from_millis_clamped(i64::MAX)
 }
 
-/// Counts the rows that a run would delete. Scans an index of each table: use the reader for long
-/// reads.
-pub fn count(
-    view: &TenantView,
-    kinds: &[PrunedNow],
-) -> Result<Vec<(PrunedNow, i64)>, StorageError> {
-    let one = |kind: &PrunedNow| Ok((*kind, kind.count(view)?));
-    kinds.iter().map(one).collect()
-}
-
-/// Deletes the rows, records that in the tenant's trail, and gives the space back. Returns the
-/// number of deleted rows of each kind. Blocks.
-///
-/// # Errors
-/// [`StorageError`]. Batches committed before it stay deleted, and the trail has the plan of the
-/// run.
+/// Deletes the rows, records that in the tenant's trail, and gives back the pages that are free
+/// then, however many they are. Blocks.
 pub fn prune(
     db: &Database<Tenant>,
     origin: &Origin,
     kinds: &[PrunedNow],
-) -> Result<Vec<(PrunedNow, i64)>, StorageError> {
-    let due = {
-        let kinds = kinds.to_vec();
-        db.read_long(move |view| count(view, &kinds)).wait()?
+) -> Result<Vec<Pruned<PrunedNow>>, StorageError> {
+    let ran = retention::prune(db, origin, kinds, &(), None, || true)?;
+    ran.record(db, origin)?;
+    let free = if ran.rows() > 0 {
+        db.read(|view| view.free_pages()).wait()?
+    } else {
+        0
     };
-    if due.iter().all(|(_, rows)| *rows == 0) {
-        return Ok(due);
-    }
-    record_rows(db, origin, "retention.begun", &due)?;
-    let mut deleted = Vec::new();
-    for (kind, due) in due {
-        let mut rows = 0;
-        while rows < due {
-            let count = db
-                .write(origin.clone(), move |work| kind.delete(work))
-                .wait()?;
-            rows += i64::try_from(count).unwrap_or(i64::MAX);
-            if count == 0 {
-                break;
-            }
-        }
-        deleted.push((kind, rows));
-    }
-    record_rows(db, origin, "retention.pruned", &deleted)?;
-    give_back_space(db, origin)?;
-    Ok(deleted)
-}
-
-/// Gives back the pages that are free now, however many they are.
-fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), StorageError> {
-    let free = db.read(|view| view.free_pages()).wait()?;
-    for _ in 0..=free / (VACUUM_PAGES * VACUUM_STEPS) {
+    for _ in 0..free.div_ceil(VACUUM_PAGES * VACUUM_STEPS) {
         if !retention::give_back_space(db, origin, || true)? {
             break;
         }
     }
-    Ok(())
-}
-
-fn record_rows(
-    db: &Database<Tenant>,
-    origin: &Origin,
-    action: &'static str,
-    rows: &[(PrunedNow, i64)],
-) -> Result<(), StorageError> {
-    let mut details = Map::new();
-    for (kind, rows) in rows {
-        details.insert(kind.as_str().to_owned(), json!({"rows": rows, "now": true}));
-    }
-    let details = Value::Object(details);
-    let write =
-        move |work: &mut TenantWork| audit::record(work, action, "shop:retention", details.clone());
-    db.write(origin.clone(), write).wait()
+    Ok(ran.pruned)
 }

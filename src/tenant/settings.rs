@@ -4,16 +4,16 @@
 use serde_json::json;
 
 use super::party::Party;
-use super::tax::{self, AddRate, TaxRefused};
+use crate::platform::audit;
 use crate::primitives::vat_id::VatIdError;
-use crate::primitives::{Address, Class, Country, Currency, Email, Name, Refusal, TimeZone, VatId};
-use crate::storage::{
-    Row, Rows, StorageError, StorageErrorKind, TenantView, TenantWork, params, statements,
+use crate::primitives::{
+    Address, Country, Currency, Email, Name, TimeZone, Timestamp, VatId, refusals,
 };
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    SHOP = "SELECT name, currency, prices_include_tax, seller, timezone, version FROM shop WHERE \
-        singleton = 1";
+    SHOP = "SELECT name, currency, prices_include_tax, seller, timezone, version, \
+        updated_at FROM shop WHERE singleton = 1";
     INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, seller, timezone, \
         version, updated_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, 1, ?6)";
     UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, seller = ?3, timezone = ?4, \
@@ -36,6 +36,8 @@ pub struct Shop {
     pub timezone: TimeZone,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// A change of the settings; a field that is `None` stays unchanged.
@@ -81,65 +83,23 @@ impl ChangeParty {
 
 /// The settings of a new shop.
 #[derive(Clone, Debug)]
-pub struct NewShop {
+pub struct NewSettings {
     pub country: Option<Country>,
     pub prices_include_tax: bool,
     pub timezone: TimeZone,
-    pub tax: NewShopTax,
 }
 
-impl NewShop {
-    /// A shop in UTC that charges no tax.
-    pub fn untaxed() -> Self {
-        Self {
-            country: None,
-            prices_include_tax: false,
-            timezone: TimeZone::utc(),
-            tax: NewShopTax::None,
-        }
+refusals! {
+    /// Reasons to refuse a change of the settings.
+    pub enum SettingsRefused {
+        /// The caller has read an older version.
+        Stale: Stale "stale_version",
+            "the settings have changed since they were read; read them again, then repeat the \
+             change";
+        /// The VAT id is of another country than the seller.
+        VatId(#[from] VatIdError): Invalid "vat_id_mismatch", "the VAT id {0}";
     }
-}
-
-/// The tax of a new shop. It can sell nothing before it has some.
-#[derive(Clone, Debug)]
-pub enum NewShopTax {
-    /// To be set later.
-    Later,
-    /// An explicit "no tax".
-    None,
-    Rates(Vec<AddRate>),
-}
-
-/// Reasons to refuse a change of the settings.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsRefused {
-    /// The caller has read an older version.
-    #[error(
-        "the settings have changed since they were read; read them again, then repeat the change"
-    )]
-    Stale,
-    /// The VAT id is of another country than the seller.
-    #[error("the VAT id {0}")]
-    VatId(#[from] VatIdError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SettingsRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stale => Class::Stale,
-            Self::VatId(_) => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
-    }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stale => "stale_version",
-            Self::VatId(_) => "vat_id_mismatch",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
@@ -150,42 +110,33 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
         seller: row.get("seller")?,
         timezone: row.get("timezone")?,
         version: row.get("version")?,
+        updated_at: row.get("updated_at")?,
     })
 }
 
-/// Inserts the first rows of a new shop: its settings, its currency and its tax rates.
-pub fn seed(
+/// Inserts the settings of a new shop.
+pub fn insert(
     work: &mut TenantWork,
     name: &Name,
     currency: Currency,
-    shop: &NewShop,
+    new: &NewSettings,
 ) -> Result<(), StorageError> {
     let now = work.now();
-    let NewShop {
-        country,
-        prices_include_tax,
-        timezone,
-        tax,
-    } = shop;
     let seller = Party {
-        country: *country,
+        country: new.country,
         ..Party::default()
     };
     work.insert(
         &INSERT,
-        params![name, currency, prices_include_tax, seller, timezone, now],
-    )?;
-    super::currency::seed(work, currency)?;
-    let added = match tax {
-        NewShopTax::Later => Ok(()),
-        NewShopTax::None => tax::seed(work, &[], true),
-        NewShopTax::Rates(rates) => tax::seed(work, rates, false),
-    };
-    added.map_err(|refused| match refused {
-        TaxRefused::Storage(error) => error,
-        // The rates of a new shop were checked against each other when they were parsed.
-        _ => StorageError::new(StorageErrorKind::Constraint),
-    })
+        params![
+            name,
+            currency,
+            new.prices_include_tax,
+            seller,
+            new.timezone,
+            now
+        ],
+    )
 }
 
 pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
@@ -228,6 +179,6 @@ pub fn change_shop(
     )?;
     let details = json!({"prices_include_tax": included, "timezone": timezone,
         "seller": after.seller});
-    super::audit::record(work, "settings.changed", "shop", details)?;
+    audit::record(work, "settings.changed", "shop", details)?;
     Ok(shop(work)?)
 }

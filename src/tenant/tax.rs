@@ -7,10 +7,11 @@
 use serde_json::json;
 
 use super::settings;
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{TaxRateId, TaxRateKind};
 use crate::primitives::{
-    Class, DayOrInstant, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp,
+    DayOrInstant, Money, MoneyError, Name, Rounding, TaxClass, TaxRate, Timestamp, refusals,
 };
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 
@@ -78,60 +79,30 @@ pub struct CorrectRate {
     pub valid_from: Option<DayOrInstant>,
 }
 
-/// Reasons to refuse a rate.
-#[derive(Debug, thiserror::Error)]
-pub enum TaxRefused {
-    #[error("there is no tax rate {0} in this shop; check the id")]
-    RateNotFound(TaxRateId),
-    /// An order has the rate on its lines.
-    #[error(
-        "the rate is on documents of this shop, and documents never change; add a rate with a \
-         later valid_from instead"
-    )]
-    RateInUse,
-    /// The class has a rate with the same beginning.
-    #[error(
-        "the class `{0}` has a rate from that instant already; choose another valid_from, or \
-         correct that rate with PATCH /v1/tax-rates/{1}"
-    )]
-    SameStart(TaxClass, TaxRateId),
-    #[error("there is no tax class `{0}`; add a rate for it first")]
-    UnknownClass(TaxClass),
-    /// Nothing is sold before the shop has said what tax it charges.
-    #[error(
-        "the tax class `{0}` has no rate; add one with POST /v1/tax-rates, or say that this shop \
-         charges no tax with POST /v1/tax-rates/none"
-    )]
-    NotConfigured(TaxClass),
-    /// "No tax" for a shop that has rates.
-    #[error("the class `standard` has rates already; add a rate of 0 to end them")]
-    HasRates,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for TaxRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::RateNotFound(_) => Class::NotFound,
-            Self::SameStart(..) | Self::RateInUse | Self::NotConfigured(_) | Self::HasRates => {
-                Class::Conflict
-            }
-            Self::UnknownClass(_) => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a rate.
+    pub enum TaxRefused {
+        RateNotFound(TaxRateId): NotFound "tax_rate_not_found",
+            "there is no tax rate {0} in this shop; check the id";
+        /// An order has the rate on its lines.
+        RateInUse: Conflict "tax_rate_in_use",
+            "the rate is on documents of this shop, and documents never change; add a rate with a \
+             later valid_from instead";
+        /// The class has a rate with the same beginning.
+        SameStart(TaxClass, TaxRateId): Conflict "tax_rate_exists",
+            "the class `{0}` has a rate from that instant already; choose another valid_from, or \
+             correct that rate with PATCH /v1/tax-rates/{1}";
+        UnknownClass(TaxClass): Invalid "unknown_tax_class",
+            "there is no tax class `{0}`; add a rate for it first";
+        /// Nothing is sold before the shop has said what tax it charges.
+        NotConfigured(TaxClass): Conflict "tax_not_configured",
+            "the tax class `{0}` has no rate; add one with POST /v1/tax-rates, or say that this \
+             shop charges no tax with POST /v1/tax-rates/none";
+        /// "No tax" for a shop that has rates.
+        HasRates: Conflict "tax_is_configured",
+            "the class `standard` has rates already; add a rate of 0 to end them";
     }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::RateNotFound(_) => "tax_rate_not_found",
-            Self::RateInUse => "tax_rate_in_use",
-            Self::SameStart(..) => "tax_rate_exists",
-            Self::UnknownClass(_) => "unknown_tax_class",
-            Self::NotConfigured(_) => "tax_not_configured",
-            Self::HasRates => "tax_is_configured",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
@@ -256,7 +227,7 @@ fn record(
 ) -> Result<(), StorageError> {
     let details = json!({"tax_class": rate.tax_class, "name": rate.name, "rate_ppm": rate.rate,
         "valid_from": rate.valid_from});
-    super::audit::record(work, action, &format!("tax_rate:{}", rate.id), details)
+    audit::record(work, action, &format!("tax_rate:{}", rate.id), details)
 }
 
 /// A rate that may still change.
@@ -367,6 +338,18 @@ pub struct TaxedGroup {
     pub tax: Money,
 }
 
+/// The net amount and the tax of a price, which includes the tax if `included`.
+pub fn split(amount: Money, rate: TaxRate, included: bool) -> Result<(Money, Money), MoneyError> {
+    let denominator = if included {
+        TaxRate::ONE + rate.ppm()
+    } else {
+        TaxRate::ONE
+    };
+    let tax = amount.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
+    let net = if included { amount.minus(tax)? } else { amount };
+    Ok((net, tax))
+}
+
 /// Taxes the lines of one rate. `amounts` are the lines' prices, including tax if `included`.
 ///
 /// # Errors
@@ -386,12 +369,7 @@ pub fn tax_group(
     let sum = amounts
         .iter()
         .try_fold(Money::zero(currency), |sum, amount| sum.plus(*amount))?;
-    let denominator = if included {
-        TaxRate::ONE + rate.ppm()
-    } else {
-        TaxRate::ONE
-    };
-    let tax = sum.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
+    let (net, tax) = split(sum, rate, included)?;
     let weights: Vec<i64> = amounts.iter().map(|amount| amount.minor()).collect();
     let taxes = if tax.is_zero() {
         vec![Money::zero(currency); amounts.len()]
@@ -407,7 +385,6 @@ pub fn tax_group(
     } else {
         amounts.to_vec()
     };
-    let net = if included { sum.minus(tax)? } else { sum };
     Ok(TaxedGroup {
         nets,
         taxes,

@@ -1,6 +1,7 @@
 //! The error of a failed job, and whether the job is retried. The only file that maps a [`Class`]
 //! to "retry" or "discard".
 
+use crate::outbound::mail::MailError;
 use crate::primitives::{Class, Refusal, chain};
 use crate::storage::StorageError;
 
@@ -57,6 +58,17 @@ impl JobError {
 impl From<StorageError> for JobError {
     fn from(error: StorageError) -> Self {
         Self::refused(&error)
+    }
+}
+
+impl From<MailError> for JobError {
+    fn from(error: MailError) -> Self {
+        let text = chain(&error);
+        if error.is_permanent() {
+            Self::permanent(text)
+        } else {
+            Self::transient(text)
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! tenant that holds as many slots as its queue allows per tenant is skipped.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
@@ -16,6 +16,7 @@ use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::SERVED_MAX;
+use crate::primitives::sync;
 use crate::storage::Wake;
 
 /// Tenants with work, for all queues.
@@ -301,7 +302,7 @@ impl ReadyQueue {
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<Queue, QueueState>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.states)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::batch::Rules;
 use super::ready_queue::ReadyQueue;
 use crate::app::App;
 use crate::platform::queue::{Job, Queue};
 use crate::primitives::id::{JobId, TenantId};
+use crate::primitives::sync;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::access::TenantStatus;
 
@@ -100,9 +101,7 @@ impl Shared {
     }
 
     fn uncertain(&self) -> MutexGuard<'_, HashSet<(TenantId, Queue)>> {
-        self.uncertain
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.uncertain)
     }
 
     /// Removes and returns the jobs that are being executed.
@@ -119,6 +118,6 @@ impl Shared {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<JobId, (TenantId, Job)>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.running)
     }
 }

@@ -1,13 +1,6 @@
 //! The environment of an attack: a small disk, the real daemon on it, two shops, and measurements
 //! from outside.
 
-#[expect(dead_code, reason = "the integration tests use the rest of it")]
-#[path = "../it/support/answer.rs"]
-mod answer;
-#[expect(dead_code, reason = "the integration tests use the rest of it")]
-#[path = "../it/support/process.rs"]
-mod process;
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use answer::Answer;
-pub use process::Client;
-use process::{Daemon, tillbox};
+pub use crate::harness::process::Client;
+use crate::harness::process::{Daemon, limit_rates, tillbox};
+use crate::harness::shop;
 
 /// The small disk. The configured reserve is a sixth of it.
 const DISK: &str = "size=400m,mode=0700";
@@ -79,21 +72,12 @@ impl Ground {
         let dir = tempfile::tempdir().expect("a directory");
         let is_mounted = mount(dir.path());
         let data = dir.path().join("data");
-        let [attacked, neighbour] = ["a", "b"].map(|slug| create(&data, slug));
+        let [attacked, neighbour] = ["a", "b"].map(|slug| {
+            shop::Shop::create(&data, slug, &["--domain", &format!("{slug}.example.org")])
+        });
         let mut serve = tillbox(&data, &["serve", "--listen", "127.0.0.1:0"]);
-        // The test support lifts all rate limits. They are tested here, so only the limit of the
-        // tills stays lifted.
-        let lifted: Vec<_> = serve
-            .get_envs()
-            .filter(|(name, _)| name.to_string_lossy().starts_with("TILLBOX_RATE_LIMITS__"))
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        for name in lifted {
-            serve.env_remove(name);
-        }
-        serve
-            .env("TILLBOX_RATE_LIMITS__SALES", "1000000/s")
-            .envs(RATES);
+        limit_rates(&mut serve);
+        serve.envs(RATES);
         let config = dir.path().join("tillbox.toml");
         fs::write(&config, config_text(is_mounted)).expect("written");
         serve.arg("--config").arg(config);
@@ -107,8 +91,8 @@ impl Ground {
         };
         let address = daemon.address();
         Ok(Self {
-            attacked: furnish(address, &data, "a", &attacked),
-            neighbour: furnish(address, &data, "b", &neighbour),
+            attacked: furnish(address, "a", attacked),
+            neighbour: furnish(address, "b", neighbour),
             daemon,
             dir,
             is_mounted,
@@ -207,37 +191,24 @@ fn config_text(is_mounted: bool) -> String {
     )
 }
 
-fn create(data: &Path, slug: &str) -> Value {
-    let domain = format!("{slug}.example.org");
-    let args = [
-        "tenant", "create", "--no-tax", slug, "--name", slug, "--domain", &domain, "--json",
-    ];
-    let output = tillbox(data, &args).output().expect("the program runs");
-    serde_json::from_slice(&output.stdout).expect("the shop as JSON")
-}
-
-fn furnish(address: SocketAddr, data: &Path, slug: &'static str, made: &Value) -> Shop {
-    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
-    let key = text("api_key");
-    let mut client = Client::connect(address).expect("it listens").with_key(&key);
-    let mut post = |path: &str, key: &str, body: Value| -> Answer {
-        client
-            .post(path, key, &body)
-            .expect("an answer")
-            .expect(201)
-    };
-    let tax = json!({"tax_class": "standard", "name": "VAT", "rate_ppm": 0,
-        "valid_from": "2007-01-01T00:00:00Z"});
-    post("/v1/tax-rates", "tax", tax);
-    let mut product = |number: usize, stock: bool| -> String {
-        let body = json!({"sku": format!("SKU-{number}"), "name": "N".repeat(200),
-            "price_minor": 250, "track_stock": stock});
-        post("/v1/catalog/products", &format!("product-{number}"), body).string("/id")
+fn furnish(address: SocketAddr, slug: &'static str, shop: shop::Shop) -> Shop {
+    let mut client = Client::connect(address)
+        .expect("it listens")
+        .with_key(&shop.key);
+    client.add_tax_rate(0);
+    let mut product = |number: usize, track_stock: bool| {
+        client.create_product(&format!("SKU-{number}"), &"N".repeat(200), track_stock)
     };
     let (sold, shelf) = (product(0, false), product(1, true));
     let lines: Vec<String> = (0..PRODUCTS)
         .map(|number| product(number + 2, false))
         .collect();
+    let mut post = |path: &str, key: &str, body: Value| {
+        client
+            .post(path, key, &body)
+            .expect("an answer")
+            .expect(201)
+    };
     let cart = post("/v1/carts", "cart", json!({})).string("/id");
     for (number, line) in lines.iter().enumerate() {
         let body = json!({"product_id": line, "quantity": 1});
@@ -247,22 +218,15 @@ fn furnish(address: SocketAddr, data: &Path, slug: &'static str, made: &Value) -
             body,
         );
     }
-    let stock = json!({"on_hand": SHELF}).to_string();
-    let headers = [("content-type", "application/json")];
-    let path = format!("/v1/inventory/stock/{shelf}");
-    client
-        .request("PATCH", &path, &headers, stock.as_bytes())
-        .expect("an answer")
-        .expect(200);
-    let file = data.join("tenants").join(format!("{}.db", text("id")));
+    client.set_stock(&shelf, SHELF);
     Shop {
         carted: lines[0].clone(),
         slug,
-        key,
+        key: shop.key,
         product: sold,
         shelf,
         cart,
-        file,
+        file: shop.file,
     }
 }
 

@@ -14,6 +14,10 @@ mod control;
 #[cfg(target_os = "linux")]
 mod ground;
 #[cfg(target_os = "linux")]
+#[expect(dead_code, reason = "another program uses the rest of it")]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
 mod run;

@@ -3,6 +3,7 @@
 //! exception that excuses nothing fails too.
 
 mod circles;
+mod domain;
 mod language;
 mod layers;
 mod rows;

@@ -1,13 +1,6 @@
 //! The real program as a child process, and clients for it: tills use HTTP, the operator uses the
 //! command line.
 
-#[expect(dead_code, reason = "the integration tests use the rest of it")]
-#[path = "../it/support/answer.rs"]
-mod answer;
-#[expect(dead_code, reason = "the integration tests use the rest of it")]
-#[path = "../it/support/process.rs"]
-mod process;
-
 use std::cell::RefCell;
 use std::fs;
 use std::io;
@@ -23,10 +16,9 @@ use http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use answer::Answer;
-use process::tillbox;
-pub use process::{Client, Daemon};
-
+use crate::harness::process::tillbox;
+pub use crate::harness::process::{Client, Daemon};
+use crate::harness::shop::Shop;
 use crate::instance::{self, Call, Reply, Transport};
 use crate::power::scratch;
 use crate::workload::{CallLog, Till};
@@ -90,14 +82,9 @@ pub struct ShopTemplate {
 impl ShopTemplate {
     pub fn create() -> Self {
         let dir = scratch();
-        let made = command(
-            dir.path(),
-            &[
-                "tenant", "create", "--no-tax", "corner", "--name", "Corner", "--json",
-            ],
-        )
-        .expect("the tenant is created");
-        let secret = made["api_key"].as_str().expect("a key").to_owned();
+        let Shop {
+            id, key: secret, ..
+        } = Shop::create(dir.path(), "corner", &[]);
         let mut daemon = Daemon::start(dir.path(), &[]);
         let endpoint = Endpoint::default();
         endpoint.connect(daemon.address());
@@ -110,7 +97,6 @@ impl ShopTemplate {
             daemon.terminate().success(),
             "the daemon shuts down cleanly"
         );
-        let id = made["id"].as_str().expect("an id").to_owned();
         Self {
             dir,
             secret,

@@ -20,6 +20,10 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod full;
 #[cfg(target_os = "linux")]
+#[expect(dead_code, reason = "another program uses the rest of it")]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
 mod kills;

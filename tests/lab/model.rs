@@ -95,6 +95,8 @@ struct ModelProduct {
     id: String,
     sku: String,
     price: i64,
+    /// The integer of one whole unit.
+    whole: i64,
     currency: &'static str,
     on_hand: i64,
     reserved: i64,
@@ -145,6 +147,11 @@ pub struct ModelShop {
 /// Named values for the comparison of a model with a file. Zero values are left out.
 pub type Facts = BTreeMap<String, i64>;
 
+/// The quantity scale of a product: 0 or 1, so that six tenths are worth more than nothing.
+fn scale_of(sku: &str) -> u32 {
+    sku.bytes().map(u32::from).sum::<u32>() % 2
+}
+
 fn taxed(net: i64) -> i64 {
     (net * TAX_PPM * 2 + 1_000_000) / 2_000_000
 }
@@ -182,7 +189,10 @@ impl ModelShop {
     fn net(&self, lines: &[(usize, i64)]) -> i64 {
         lines
             .iter()
-            .map(|(product, quantity)| self.products[*product].price * quantity)
+            .map(|(product, quantity)| {
+                let product = &self.products[*product];
+                (product.price * quantity * 2 + product.whole) / (2 * product.whole)
+            })
             .sum()
     }
 
@@ -222,7 +232,8 @@ impl ModelShop {
             } => (
                 "/v1/catalog/products".to_owned(),
                 json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency,
-                    "track_stock": true, "tax_class": "book"}),
+                    "track_stock": true, "tax_class": "book", "unit": "MTR",
+                    "quantity_scale": scale_of(sku)}),
             ),
             Action::Adjust { product, delta } => (
                 "/v1/inventory/adjustments".to_owned(),
@@ -418,6 +429,7 @@ impl ModelShop {
                 id: reply.text("/id"),
                 sku: sku.clone(),
                 price: *price,
+                whole: 10_i64.pow(scale_of(sku)),
                 currency,
                 on_hand: 0,
                 reserved: 0,

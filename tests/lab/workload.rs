@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use http::Method;
 use serde_json::{Value, json};
+use tillbox::platform::retention;
 use tillbox::primitives::Origin;
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{CutOffs, Table};
 use tillbox::worker;
 
 use crate::instance::{Call, Instance, Reply, Transport};
@@ -285,11 +286,8 @@ fn prune(instance: &Instance) {
             continue;
         };
         let origin = Origin::system();
-        let pruned =
-            retention::prune(&db, &origin, &tables, &cut_offs, None, || true).and_then(|ran| {
-                db.write(origin, move |work| retention::record(work, &ran))
-                    .wait()
-            });
+        let pruned = retention::prune(&db, &origin, &tables, &cut_offs, None, || true)
+            .and_then(|ran| ran.record(&db, &origin));
         if let Err(error) = pruned {
             println!("not pruned: {error}");
         }

@@ -36,6 +36,7 @@ CODE_EXCEPTIONS = {
     "job_superseded": "needs a job with a newer duplicate; tests/it/api/landlord_queue/changing.rs queues one",
     "rate_limited": "the limits are raised for this run; tests/it/api/rate_limiter.rs triggers it at each limited route",
     "not_ready": "occurs only before the daemon listens",
+    "payment_reference_missing": "no method needs a reference yet",
     "payment_method_unavailable": "`test` is available under --dev; tests/it/api/checkout.rs and sales.rs test without it",
 }
 

@@ -83,6 +83,7 @@ def sale(lines, amount, method="cash", want=201, **more):
 
 def catalog():
     tea, jam = product("TEA", barcode="4001"), product("JAM", track_stock=True)
+    product("CHEESE", unit="KGM", quantity_scale=3)
     post("/v1/catalog/products", {"sku": "TEA", "name": "x", "price_minor": 1}, "sku_taken")
     post("/v1/catalog/products", {"sku": "T2", "name": "x", "price_minor": 1, "barcode": "4001"}, "barcode_taken")
     post("/v1/catalog/products", {"sku": "T2", "name": "x", "price_minor": 1, "category_id": UNKNOWN}, "category_not_found")
@@ -172,6 +173,8 @@ def inventory(jam):
     post("/v1/inventory/adjustments", {"product_id": jam, "quantity_delta": -21, "reason": "x"}, "stock_too_low")
     post("/v1/inventory/adjustments", {"product_id": jam, "quantity_delta": 5, "reason": "x"})
     post("/v1/inventory/adjustments", {"product_id": UNKNOWN, "quantity_delta": 5, "reason": "x"}, "product_not_found")
+    post("/v1/inventory/adjustments", {"product_id": jam, "quantity_delta": 10**6 + 1, "reason": "x"}, "quantity_too_large")
+    patch(f"/v1/catalog/products/{jam}", {"unit": "KGM", "quantity_scale": 3}, "unit_in_use")
     keyed = checkout(cart((jam, 2)))["order"]["id"]
     post("/v1/orders/cancel-unpaid", {"order_id": keyed}, "order_without_client")
     patch(f"/v1/inventory/stock/{jam}", {"on_hand": 1}, "stock_too_low")
@@ -224,6 +227,8 @@ def selling(tea, jam, old, later):
     sale([(tea, 1, {})], 1000)
     mine = str(uuid.uuid4())
     sale([(tea, 1, {})], 450, id=mine)
+    sale([(tea, 1, {"discount_minor": 50, "discount_reason": "x"})], 450, discount_minor=10)
+    sale([(tea, 1, {"discount_minor": 451})], 450, want="discount_too_large")
     sale([(tea, 2, {})], 900, id=mine, want="id_conflict")
     for lines, amount, more, want in [
         ([(old, 1, {})], 450, {}, "product_inactive"),

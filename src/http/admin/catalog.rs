@@ -8,7 +8,7 @@ use crate::http::extract::permission::CatalogWrite;
 use crate::http::extract::{Body, FromBody, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
-use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
+use crate::primitives::{Barcode, Currency, Name, QuantityScale, Sku, TaxClass, Unit};
 use crate::tenant::catalog::{self, ImportProduct, Imported};
 
 #[derive(Deserialize)]
@@ -29,6 +29,8 @@ struct RowBody {
     barcode: Option<String>,
     tax_class: Option<String>,
     track_stock: Option<bool>,
+    unit: Option<String>,
+    quantity_scale: Option<i64>,
 }
 
 /// The rows of a batch, including the invalid ones.
@@ -51,6 +53,9 @@ fn parse_row(wire: RowBody) -> BatchRow<ImportProduct> {
     let currency = faults.check("currency", Currency::parse(&wire.currency));
     let barcode = faults.optional("barcode", wire.barcode.as_deref().map(Barcode::parse));
     let tax_class = faults.optional("tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
+    let unit = faults.optional("unit", wire.unit.as_deref().map(Unit::parse));
+    let scale = wire.quantity_scale.map(QuantityScale::new);
+    let scale = faults.optional("quantity_scale", scale);
     let command = || {
         Some(ImportProduct {
             sku: sku?,
@@ -61,6 +66,8 @@ fn parse_row(wire: RowBody) -> BatchRow<ImportProduct> {
             barcode: barcode?,
             tax_class: tax_class?,
             track_stock: wire.track_stock,
+            unit: unit?,
+            quantity_scale: scale?,
         })
     };
     BatchRow {

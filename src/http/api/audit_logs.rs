@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{PageParams, PageView};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Admin;
 use crate::http::extract::{PageQuery, Shop};
@@ -23,33 +22,18 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list_entries))
 }
 
-#[derive(Serialize, ToSchema)]
-struct AuditEntryView {
-    seq: i64,
-    at: Timestamp,
-    actor: String,
-    action: String,
-    subject: String,
-    request_id: Option<String>,
-    #[schema(value_type = Object)]
-    details: Value,
-    prev_hash: Digest,
-    hash: Digest,
-}
-
-impl From<ChainedEntry> for AuditEntryView {
-    fn from(chained: ChainedEntry) -> Self {
-        Self {
-            seq: chained.seq,
-            at: chained.entry.at,
-            actor: chained.entry.actor,
-            action: chained.entry.action,
-            subject: chained.entry.subject,
-            request_id: chained.entry.request_id,
-            details: chained.entry.details,
-            prev_hash: chained.prev_hash,
-            hash: chained.hash,
-        }
+views! {
+    struct AuditEntryView from ChainedEntry as chained {
+        seq: i64,
+        at: Timestamp = chained.entry.at,
+        actor: String = chained.entry.actor,
+        action: String = chained.entry.action,
+        subject: String = chained.entry.subject,
+        request_id: Option<String> = chained.entry.request_id,
+        #[schema(value_type = Object)]
+        details: Value = chained.entry.details,
+        prev_hash: Digest,
+        hash: Digest,
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::MayBeKeyedParams;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Checkout;
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Replayable, Shop};
@@ -19,7 +20,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::KeyOutcome;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
-use crate::primitives::{Currency, Money, Name, Quantity, Sku};
+use crate::primitives::{Currency, Money, Name, Quantity, QuantityScale, Sku, Unit};
 use crate::storage::TenantView;
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
@@ -33,52 +34,32 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(abandon_cart))
 }
 
-#[derive(Serialize, ToSchema)]
-struct CartItemView {
-    id: CartItemId,
-    product_id: ProductId,
-    sku: Sku,
-    name: Name,
-    quantity: Quantity,
-    unit_price_minor: i64,
-    /// `null` when it is too large to represent, because the price rose after the item was added.
-    total_minor: Option<i64>,
-}
-
-impl From<CartItem> for CartItemView {
-    fn from(item: CartItem) -> Self {
-        Self {
-            id: item.id,
-            product_id: item.product_id,
-            sku: item.sku,
-            name: item.name,
-            quantity: item.quantity,
-            unit_price_minor: item.unit_price.minor(),
-            total_minor: item.total.map(Money::minor),
-        }
+views! {
+    struct CartItemView from CartItem as item {
+        id: CartItemId,
+        product_id: ProductId,
+        sku: Sku,
+        name: Name,
+        quantity: Quantity,
+        unit: Unit = item.measure.unit,
+        quantity_scale: QuantityScale = item.measure.scale,
+        /// For one whole unit.
+        unit_price_minor: i64 = item.unit_price.minor(),
+        /// `null` when it is too large to represent, because the price rose after the item was
+        /// added.
+        total_minor: Option<i64> = item.total.map(Money::minor),
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct CartView {
-    id: CartId,
-    currency: Currency,
-    items: Vec<CartItemView>,
-    /// `null` when it is too large to represent.
-    subtotal_minor: Option<i64>,
-    #[schema(value_type = String, example = "open")]
-    status: CartStatus,
-}
-
-impl From<Cart> for CartView {
-    fn from(cart: Cart) -> Self {
-        Self {
-            id: cart.id,
-            currency: cart.currency,
-            items: cart.items.into_iter().map(CartItemView::from).collect(),
-            subtotal_minor: cart.subtotal.map(Money::minor),
-            status: cart.status,
-        }
+views! {
+    struct CartView from Cart as cart {
+        id: CartId,
+        currency: Currency,
+        items: Vec<CartItemView> = cart.items.into_iter().map(CartItemView::from).collect(),
+        /// `null` when it is too large to represent.
+        subtotal_minor: Option<i64> = cart.subtotal.map(Money::minor),
+        #[schema(value_type = String, example = "open")]
+        status: CartStatus,
     }
 }
 
@@ -236,7 +217,8 @@ async fn add_item(
     request_body = ChangeItemBody,
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
         `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
-    (status = 422, description = "`validation_failed`, `amount_too_large`")))]
+    (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+        `amount_too_large`")))]
 async fn change_item(
     shop: Shop<Checkout>,
     PathText((id, item)): PathText<(CartId, CartItemId)>,

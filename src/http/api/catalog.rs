@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,6 +14,7 @@ use super::form::{
     IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price,
 };
 use super::schema::Price;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{
@@ -23,7 +24,9 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{CategoryId, ProductId, ProductKind};
-use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
+use crate::primitives::{
+    Barcode, Currency, Measure, Name, QuantityScale, Sku, TaxClass, Timestamp, Unit,
+};
 use crate::tenant::catalog::{
     self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection,
 };
@@ -37,34 +40,21 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create_category, list_categories))
 }
 
-#[derive(Serialize, ToSchema)]
-struct ProductView {
-    id: ProductId,
-    sku: Sku,
-    barcode: Option<Barcode>,
-    name: Name,
-    price_minor: i64,
-    currency: Currency,
-    tax_class: TaxClass,
-    track_stock: bool,
-    category_id: Option<CategoryId>,
-    active: bool,
-}
-
-impl From<Product> for ProductView {
-    fn from(product: Product) -> Self {
-        Self {
-            id: product.id,
-            sku: product.sku,
-            barcode: product.barcode,
-            name: product.name,
-            price_minor: product.price.minor(),
-            currency: product.price.currency(),
-            tax_class: product.tax_class,
-            track_stock: product.track_stock,
-            category_id: product.category_id,
-            active: product.active,
-        }
+views! {
+    struct ProductView from Product as product {
+        id: ProductId,
+        sku: Sku,
+        barcode: Option<Barcode>,
+        name: Name,
+        price_minor: i64 = product.price.minor(),
+        currency: Currency = product.price.currency(),
+        tax_class: TaxClass,
+        track_stock: bool,
+        category_id: Option<CategoryId>,
+        active: bool,
+        unit: Unit = product.measure.unit,
+        quantity_scale: QuantityScale = product.measure.scale,
+        updated_at: Timestamp,
     }
 }
 
@@ -81,6 +71,7 @@ pub struct CreateProductBody {
     sku: String,
     #[schema(value_type = Name)]
     name: String,
+    /// The price of one whole unit.
     #[schema(value_type = Price)]
     price_minor: i64,
     #[schema(value_type = Option<Currency>)]
@@ -93,6 +84,13 @@ pub struct CreateProductBody {
     barcode: Option<String>,
     #[schema(value_type = Option<CategoryId>)]
     category_id: Option<String>,
+    /// Default: `C62`, a piece. Fixed once the product was in a cart, was sold, or its stock moved.
+    #[schema(value_type = Option<Unit>)]
+    unit: Option<String>,
+    /// Default: 0. A quantity is an integer of 10^-`quantity_scale` units: 250 with the scale 3 and
+    /// the unit `KGM` is 0.250 kg. Fixed as the unit.
+    #[schema(value_type = Option<QuantityScale>)]
+    quantity_scale: Option<i64>,
 }
 
 impl FromBody for CreateProduct {
@@ -110,6 +108,9 @@ impl FromBody for CreateProduct {
             "/category_id",
             wire.category_id.as_deref().map(CategoryId::parse),
         );
+        let unit = faults.optional("/unit", wire.unit.as_deref().map(Unit::parse));
+        let scale = wire.quantity_scale.map(QuantityScale::new);
+        let scale = faults.optional("/quantity_scale", scale);
         Some(Self {
             sku: sku?,
             barcode: barcode?,
@@ -119,6 +120,10 @@ impl FromBody for CreateProduct {
             tax_class: tax_class?,
             track_stock: wire.track_stock,
             category_id: category_id?,
+            measure: Measure {
+                unit: unit?.unwrap_or_default(),
+                scale: scale?.unwrap_or_default(),
+            },
         })
     }
 }
@@ -148,6 +153,12 @@ pub struct ChangeProductBody {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<CategoryId>)]
     category_id: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Unit)]
+    unit: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = QuantityScale)]
+    quantity_scale: Option<i64>,
 }
 
 impl FromBody for ChangeProduct {
@@ -169,6 +180,9 @@ impl FromBody for ChangeProduct {
             wire.category_id
                 .map(|id| id.as_deref().map(CategoryId::parse).transpose()),
         );
+        let unit = faults.optional("/unit", wire.unit.as_deref().map(Unit::parse));
+        let scale = wire.quantity_scale.map(QuantityScale::new);
+        let scale = faults.optional("/quantity_scale", scale);
         Some(Self {
             sku: sku?,
             barcode: barcode?,
@@ -177,6 +191,8 @@ impl FromBody for ChangeProduct {
             tax_class: tax_class?,
             track_stock: wire.track_stock,
             category_id: category_id?,
+            unit: unit?,
+            quantity_scale: scale?,
         })
     }
 }
@@ -306,7 +322,7 @@ async fn get_product(
     Path), IfMatchParams), request_body = ChangeProductBody,
     responses((status = 200, body = ProductView), (status = 404,
         description = "`product_not_found`"), (status = 409, description = "`sku_taken`, \
-            `barcode_taken`"),
+            `barcode_taken`, `unit_in_use`"),
     (status = 412, description = "`stale_version`"), (status = 422,
         description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
 async fn change_product(
@@ -353,18 +369,10 @@ async fn deactivate_product(
     Ok(product_answer(StatusCode::OK, product))
 }
 
-#[derive(Serialize, ToSchema)]
-struct CategoryView {
-    id: CategoryId,
-    name: Name,
-}
-
-impl From<Category> for CategoryView {
-    fn from(category: Category) -> Self {
-        Self {
-            id: category.id,
-            name: category.name,
-        }
+views! {
+    struct CategoryView from Category as category {
+        id: CategoryId,
+        name: Name,
     }
 }
 
@@ -408,8 +416,6 @@ async fn list_categories(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<CategoryView>>, Problem> {
-    let categories = shop
-        .read(move |view| Ok(catalog::list_categories(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(categories, CategoryView::from)))
+    shop.page(move |view| catalog::list_categories(view, page))
+        .await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,6 +13,7 @@ use super::form::KeyedParams;
 use super::orders::OrderView;
 use super::party::BuyerBody;
 use super::payments::{PaymentView, parse_method};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::PlaceOrder as MayPlaceOrder;
 use crate::http::extract::{FromBody, Keyed, Shop};
@@ -35,7 +36,6 @@ pub struct PlaceOrderBody {
     cart_id: String,
     #[schema(value_type = Email)]
     email: String,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     payment_method: String,
     /// The buyer for the invoice.
@@ -59,27 +59,19 @@ impl FromBody for PlaceOrder {
     }
 }
 
-/// A placed order with its pending payment.
-#[derive(Serialize, ToSchema)]
-pub struct PlacedView {
-    order: OrderView,
-    payment: PaymentView,
-}
-
-impl From<Placed> for PlacedView {
-    fn from(placed: Placed) -> Self {
-        Self {
-            order: placed.order.into(),
-            payment: placed.payment.into(),
-        }
+views! {
+    /// A placed order with its pending payment.
+    pub struct PlacedView from Placed as placed {
+        order: OrderView = placed.order.into(),
+        payment: PaymentView = placed.payment.into(),
     }
 }
 
 /// Places an order for a cart and reserves its stock for 15 minutes.
 ///
 /// Without an API key, the unpaid orders of an address are bounded. The defaults are 5 within 24
-/// hours, which together reserve at most 20 pieces or 25 % of the stock of a product, whichever is
-/// more. An `Idempotency-Key` is kept for an hour.
+/// hours, which together reserve at most 20 pieces (whole units) or 25 % of the stock of a product,
+/// whichever is more. An `Idempotency-Key` is kept for an hour.
 #[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])),
     params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),

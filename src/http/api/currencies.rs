@@ -12,13 +12,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, present};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{Admin, CatalogRead};
 use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageQuery, Shop, with_etag};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::RATE_AGE_DAYS_MAX;
-use crate::primitives::{Currency, Day};
+use crate::primitives::{Currency, Day, Timestamp};
 use crate::tenant::currency::{
     self, ChangeSettings, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
 };
@@ -29,28 +30,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get_settings, change_settings))
 }
 
-#[derive(Serialize, ToSchema)]
-struct CurrencyView {
-    code: Currency,
-    /// Whether the shop sells in it.
-    enabled: bool,
-    /// Whether it is the shop's base currency.
-    is_base: bool,
-    /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
-    digits: u32,
-    /// The last day of a currency that has ended; it can no longer be enabled.
-    last_day: Option<Day>,
-}
-
-impl From<CurrencyRow> for CurrencyView {
-    fn from(row: CurrencyRow) -> Self {
-        Self {
-            code: row.currency,
-            enabled: row.enabled,
-            is_base: row.is_base,
-            digits: row.currency.digits(),
-            last_day: row.currency.last_day(),
-        }
+views! {
+    struct CurrencyView from CurrencyRow as row {
+        code: Currency = row.currency,
+        /// Whether the shop sells in it.
+        enabled: bool,
+        /// Whether it is the shop's base currency.
+        is_base: bool,
+        /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
+        digits: u32 = row.currency.digits(),
+        /// The last day of a currency that has ended; it can no longer be enabled.
+        last_day: Option<Day> = row.currency.last_day(),
     }
 }
 
@@ -85,6 +75,7 @@ struct CurrencySettingsView {
     rate_source: RateSource,
     /// The maximum age of a published rate, in days.
     rate_max_age_days: i32,
+    updated_at: Timestamp,
 }
 
 fn settings_answer(settings: &CurrencySettings) -> Response {
@@ -92,6 +83,7 @@ fn settings_answer(settings: &CurrencySettings) -> Response {
         base_currency: settings.base,
         rate_source: settings.rate_source,
         rate_max_age_days: settings.rate_max_age_days,
+        updated_at: settings.updated_at,
     };
     with_etag(settings.version, Json(view))
 }
@@ -137,10 +129,8 @@ async fn list_currencies(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<CurrencyView>>, Problem> {
-    let currencies = shop
-        .read(move |view| Ok(currency::list_currencies(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(currencies, CurrencyView::from)))
+    shop.page(move |view| currency::list_currencies(view, page))
+        .await
 }
 
 /// Enables or disables a currency. Carts, checkouts and sales in a currency that is not enabled are

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{MayBeKeyedParams, PageParams, PageView};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Finance;
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, QueryOf, Shop};
@@ -25,35 +26,21 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list_rates, add_rate))
 }
 
-/// An exchange rate: one unit of `base` is `rate` of `quote`.
-#[derive(Serialize, ToSchema)]
-struct ExchangeRateView {
-    /// `null` for a published rate that no document of this shop has used yet.
-    id: Option<ExchangeRateId>,
-    base: Currency,
-    quote: Currency,
-    /// Rounded to 12 digits. Amounts are converted by the exact fraction.
-    #[schema(value_type = ExchangeRate)]
-    rate: String,
-    /// The rate is `numerator ÷ denominator`, exactly.
-    numerator: ExchangeRate,
-    denominator: ExchangeRate,
-    source: RateOrigin,
-    effective_at: Timestamp,
-}
-
-impl From<HoldingRate> for ExchangeRateView {
-    fn from(rate: HoldingRate) -> Self {
-        Self {
-            id: rate.id,
-            base: rate.quotation.base,
-            quote: rate.quotation.quote,
-            rate: rate.quotation.shown(),
-            numerator: rate.quotation.numerator,
-            denominator: rate.quotation.denominator,
-            source: rate.source,
-            effective_at: rate.effective_at,
-        }
+views! {
+    /// An exchange rate: one unit of `base` is `rate` of `quote`.
+    struct ExchangeRateView from HoldingRate as rate {
+        /// `null` for a published rate that no document of this shop has used yet.
+        id: Option<ExchangeRateId>,
+        base: Currency = rate.quotation.base,
+        quote: Currency = rate.quotation.quote,
+        /// Rounded to 12 digits. Amounts are converted by the exact fraction.
+        #[schema(value_type = ExchangeRate)]
+        rate: String = rate.quotation.shown(),
+        /// The rate is `numerator ÷ denominator`, exactly.
+        numerator: ExchangeRate = rate.quotation.numerator,
+        denominator: ExchangeRate = rate.quotation.denominator,
+        source: RateOrigin,
+        effective_at: Timestamp,
     }
 }
 

@@ -1,15 +1,17 @@
 //! JSON types that several resources share.
 
+use axum::Json;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::extract::FromBody;
+use crate::http::extract::{FromBody, Permission, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::OrderId;
 use crate::primitives::{Currency, Money, MoneyError};
+use crate::storage::{StorageError, TenantView};
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -28,6 +30,51 @@ impl<T> PageView<T> {
             data: page.data,
             next_cursor: page.next_cursor,
         }
+    }
+}
+
+impl<P: Permission> Shop<P> {
+    /// Answers with a page of views.
+    pub async fn page<R, V, E>(
+        &self,
+        list: impl FnOnce(&TenantView) -> Result<Page<R>, E> + Send + 'static,
+    ) -> Result<Json<PageView<V>>, Problem>
+    where
+        R: Send + Unpin + 'static,
+        V: From<R>,
+        Problem: From<E>,
+    {
+        let page = self.read(move |view| Ok(list(view)?)).await?;
+        Ok(Json(PageView::of(page, V::from)))
+    }
+
+    /// Answers with the view of what `load` returns.
+    pub async fn show<R, V, E>(
+        &self,
+        load: impl FnOnce(&TenantView) -> Result<R, E> + Send + 'static,
+    ) -> Result<Json<V>, Problem>
+    where
+        R: Send + Unpin + 'static,
+        V: From<R>,
+        Problem: From<E>,
+    {
+        let found = self.read(move |view| Ok(load(view)?)).await?;
+        Ok(Json(found.into()))
+    }
+
+    /// As [`show`](Self::show), with the refusal when there is no such `thing`.
+    pub async fn find<R, V>(
+        &self,
+        code: &'static str,
+        thing: &'static str,
+        find: impl FnOnce(&TenantView) -> Result<Option<R>, StorageError> + Send + 'static,
+    ) -> Result<Json<V>, Problem>
+    where
+        R: Send + Unpin + 'static,
+        V: From<R>,
+    {
+        let found = |view: &TenantView| find(view)?.ok_or_else(|| Problem::not_found(code, thing));
+        self.show(found).await
     }
 }
 

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{MayBeKeyedParams, PageParams, PageView};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Inventory;
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
-use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
-use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
+use crate::primitives::{Note, OnHand, QuantityDelta, QuantityScale, Timestamp, Unit};
+use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, MovementKind, Stock};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -27,50 +28,31 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list_movements))
 }
 
-#[derive(Serialize, ToSchema)]
-struct StockView {
-    product_id: ProductId,
-    on_hand: i64,
-    reserved: i64,
-    available: i64,
-}
-
-impl From<Stock> for StockView {
-    fn from(stock: Stock) -> Self {
-        Self {
-            product_id: stock.product_id,
-            on_hand: stock.on_hand,
-            reserved: stock.reserved,
-            available: stock.available(),
-        }
+views! {
+    struct StockView from Stock as stock {
+        product_id: ProductId,
+        on_hand: i64,
+        reserved: i64,
+        available: i64 = stock.available(),
+        unit: Unit = stock.measure.unit,
+        quantity_scale: QuantityScale = stock.measure.scale,
+        updated_at: Option<Timestamp>,
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct MovementView {
-    id: MovementId,
-    product_id: ProductId,
-    #[schema(value_type = String, example = "adjustment")]
-    kind: inventory::MovementKind,
-    quantity_delta: i64,
-    on_hand_after: i64,
-    order_id: Option<OrderId>,
-    reason: Option<Note>,
-    at: Timestamp,
-}
-
-impl From<Movement> for MovementView {
-    fn from(movement: Movement) -> Self {
-        Self {
-            id: movement.id,
-            product_id: movement.product_id,
-            kind: movement.kind,
-            quantity_delta: movement.quantity_delta,
-            on_hand_after: movement.on_hand_after,
-            order_id: movement.order_id,
-            reason: movement.reason,
-            at: movement.at,
-        }
+views! {
+    struct MovementView from Movement as movement {
+        id: MovementId,
+        product_id: ProductId,
+        #[schema(value_type = MovementKind)]
+        kind: MovementKind,
+        quantity_delta: i64,
+        on_hand_after: i64,
+        unit: Unit = movement.measure.unit,
+        quantity_scale: QuantityScale = movement.measure.scale,
+        order_id: Option<OrderId>,
+        reason: Option<Note>,
+        at: Timestamp,
     }
 }
 
@@ -134,14 +116,10 @@ async fn get_stock(
     shop: Shop<Inventory>,
     PathId(product_id): PathId<ProductKind>,
 ) -> Result<Json<StockView>, Problem> {
-    let stock = shop
-        .read(move |view| Ok(inventory::find_stock(view, product_id)?))
-        .await?;
-    Ok(Json(
-        stock
-            .ok_or_else(|| Problem::not_found("product_not_found", "product"))?
-            .into(),
-    ))
+    shop.find("product_not_found", "product", move |view| {
+        inventory::find_stock(view, product_id)
+    })
+    .await
 }
 
 /// Sets the stock of a product to a counted number.
@@ -166,7 +144,8 @@ async fn count_stock(
     request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404,
         description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"),
-        (status = 422, description = "`validation_failed`, `stock_too_large`")))]
+        (status = 422, description = "`validation_failed`, `quantity_too_large`, \
+            `stock_too_large`")))]
 async fn adjust_stock(
     shop: Shop<Inventory>,
     MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>,
@@ -199,8 +178,6 @@ async fn list_movements(
         filter.product_id.as_deref().map(ProductId::parse),
     );
     let product_id = faults.finish(product_id)?;
-    let movements = shop
-        .read(move |view| Ok(inventory::list_movements(view, page, product_id)?))
-        .await?;
-    Ok(Json(PageView::of(movements, MovementView::from)))
+    shop.page(move |view| inventory::list_movements(view, page, product_id))
+        .await
 }

@@ -84,10 +84,8 @@ async fn list_invoices(
     QueryOf(filter): QueryOf<OfOrder>,
 ) -> Result<Json<PageView<InvoiceView>>, Problem> {
     let order = filter.parse()?;
-    let invoices = shop
-        .read(move |view| Ok(invoices::list_invoices(view, page, order)?))
-        .await?;
-    Ok(Json(PageView::of(invoices, InvoiceView::from)))
+    shop.page(move |view| invoices::list_invoices(view, page, order))
+        .await
 }
 
 /// Shows an invoice.
@@ -98,10 +96,8 @@ async fn get_invoice(
     shop: Shop<Finance>,
     PathId(id): PathId<InvoiceKind>,
 ) -> Result<Json<InvoiceView>, Problem> {
-    let invoice = shop
-        .read(move |view| Ok(invoices::find_invoice(view, id)?))
-        .await?;
-    invoice
-        .map(|invoice| Json(invoice.into()))
-        .ok_or_else(|| Problem::not_found("invoice_not_found", "invoice"))
+    shop.find("invoice_not_found", "invoice", move |view| {
+        invoices::find_invoice(view, id)
+    })
+    .await
 }

@@ -16,7 +16,8 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::EntryId;
 use crate::primitives::{Currency, DayOrInstant, Timestamp};
-use crate::tenant::{ledger, reports, settings};
+use crate::tenant::ledger::{self, AccountCode};
+use crate::tenant::{reports, settings};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -29,7 +30,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 /// An account.
 #[derive(Serialize, ToSchema)]
 pub struct AccountView {
-    code: &'static str,
+    #[schema(value_type = AccountCode)]
+    code: AccountCode,
     name: String,
     currency: Currency,
     /// `asset`, `liability`, `revenue` or `expense`.
@@ -50,7 +52,7 @@ pub struct AccountsView {
 async fn list_accounts(shop: Shop<Finance>) -> Result<Json<AccountsView>, Problem> {
     let accounts = shop.read(|view| Ok(ledger::list_accounts(view)?)).await?;
     let view = |account: ledger::Account| AccountView {
-        code: account.code.as_str(),
+        code: account.code,
         name: account.name,
         currency: account.currency,
         kind: account.kind,
@@ -64,8 +66,10 @@ async fn list_accounts(shop: Shop<Finance>) -> Result<Json<AccountsView>, Proble
 /// A transfer: one debit account, one credit account, one amount.
 #[derive(Serialize, ToSchema)]
 pub struct TransferView {
-    debit_account: &'static str,
-    credit_account: &'static str,
+    #[schema(value_type = AccountCode)]
+    debit_account: AccountCode,
+    #[schema(value_type = AccountCode)]
+    credit_account: AccountCode,
     amount_minor: i64,
     currency: Currency,
 }
@@ -83,8 +87,8 @@ pub struct EntryView {
 impl From<ledger::Entry> for EntryView {
     fn from(entry: ledger::Entry) -> Self {
         let view = |transfer: ledger::Transfer| TransferView {
-            debit_account: transfer.debit.as_str(),
-            credit_account: transfer.credit.as_str(),
+            debit_account: transfer.debit,
+            credit_account: transfer.credit,
             amount_minor: transfer.amount_minor,
             currency: transfer.currency,
         };
@@ -106,10 +110,8 @@ async fn list_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<EntryView>>, Problem> {
-    let entries = shop
-        .read(move |view| Ok(ledger::list_entries(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(entries, EntryView::from)))
+    shop.page(move |view| ledger::list_entries(view, page))
+        .await
 }
 
 /// The sums of a currency.
@@ -123,7 +125,8 @@ pub struct CurrencySumView {
 /// The sums of an account.
 #[derive(Serialize, ToSchema)]
 pub struct AccountSumView {
-    code: &'static str,
+    #[schema(value_type = AccountCode)]
+    code: AccountCode,
     name: String,
     currency: Currency,
     debit_minor: i64,
@@ -164,7 +167,7 @@ fn account_sum(account: ledger::AccountBalance) -> AccountSumView {
         credit_minor,
     } = account;
     AccountSumView {
-        code: code.as_str(),
+        code,
         name,
         currency,
         debit_minor,

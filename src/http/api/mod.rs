@@ -20,6 +20,7 @@ mod sales;
 mod schema;
 mod settings;
 mod tax_rates;
+mod view;
 
 use std::sync::Arc;
 

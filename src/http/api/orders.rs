@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::form::{Empty, EmptyBody, MayBeKeyedParams, PageParams, PageView};
 use super::party::BuyerView;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{CancelOrder, Orders};
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
@@ -20,9 +21,12 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
-use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, Email, Name, Note, QuantityScale, Sku, TaxClass, TaxRate, Timestamp, Unit,
+};
 use crate::storage::TenantWork;
-use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
+use crate::tenant::cancellation::{self, CancelUnpaid};
+use crate::tenant::orders::{self, Channel, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -35,108 +39,79 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(cancel_unpaid))
 }
 
-/// A line of an order.
-#[derive(Serialize, ToSchema)]
-pub struct OrderItemView {
-    id: OrderLineId,
-    product_id: ProductId,
-    sku: Sku,
-    name: Name,
-    quantity: i64,
-    unit_price_minor: i64,
-    tax_class: TaxClass,
-    tax_name: Name,
-    tax_rate_ppm: TaxRate,
-    net_minor: i64,
-    tax_minor: i64,
-    total_minor: i64,
-}
-
-impl From<PricedLine> for OrderItemView {
-    fn from(line: PricedLine) -> Self {
-        Self {
-            id: line.id,
-            product_id: line.product_id,
-            sku: line.sku,
-            name: line.name,
-            quantity: line.quantity,
-            unit_price_minor: line.unit_price.minor(),
-            tax_class: line.tax_class,
-            tax_name: line.tax_name,
-            tax_rate_ppm: line.tax_rate,
-            net_minor: line.net.minor(),
-            tax_minor: line.tax.minor(),
-            total_minor: line.total.minor(),
-        }
+views! {
+    /// A line of an order.
+    pub struct OrderItemView from PricedLine as line {
+        id: OrderLineId,
+        product_id: ProductId,
+        sku: Sku,
+        name: Name,
+        /// An integer of 10^-`quantity_scale` units.
+        quantity: i64,
+        unit: Unit = line.measure.unit,
+        quantity_scale: QuantityScale = line.measure.scale,
+        /// For one whole unit, with or without tax as `prices_include_tax` says.
+        unit_price_minor: i64 = line.unit_price.minor(),
+        /// The reason for a price that was not the catalog's.
+        price_reason: Option<Note>,
+        /// All discounts of the line, with tax if the prices include it; `net_minor`, `tax_minor` and
+        /// `total_minor` are after them.
+        discount_minor: i64 = line.discount.minor(),
+        /// The part of `discount_minor` that is the line's share of the discount of the whole sale.
+        shared_discount_minor: i64 = line.shared_discount.minor(),
+        /// The reason for the discount of the line.
+        discount_reason: Option<Note>,
+        tax_class: TaxClass,
+        tax_name: Name,
+        tax_rate_ppm: TaxRate = line.tax_rate,
+        net_minor: i64 = line.net.minor(),
+        tax_minor: i64 = line.tax.minor(),
+        total_minor: i64 = line.total.minor(),
     }
 }
 
-/// The tax of one rate on an order.
-#[derive(Serialize, ToSchema)]
-pub struct TaxLineView {
-    name: String,
-    /// The rate in parts per million.
-    rate_ppm: i64,
-    /// The taxed amount, without tax.
-    net_minor: i64,
-    tax_minor: i64,
-}
-
-impl From<TaxLine> for TaxLineView {
-    fn from(line: TaxLine) -> Self {
-        Self {
-            name: line.name,
-            rate_ppm: line.rate_ppm,
-            net_minor: line.net_minor,
-            tax_minor: line.tax_minor,
-        }
+views! {
+    /// The tax of one rate on an order.
+    pub struct TaxLineView from TaxLine as line {
+        name: String,
+        /// The rate in parts per million.
+        rate_ppm: i64,
+        /// The discounts on goods of this rate, without tax.
+        discount_minor: i64,
+        /// The taxed amount: after discounts, without tax.
+        net_minor: i64,
+        tax_minor: i64,
     }
 }
 
-/// An order. Allowed transitions: `pending` → `paid` → `confirmed` → `shipped`, and `pending` →
-/// `cancelled`.
-#[derive(Serialize, ToSchema)]
-pub struct OrderView {
-    id: OrderId,
-    number: String,
-    #[schema(value_type = OrderStatus)]
-    status: &'static str,
-    /// `checkout` or `sale`.
-    channel: &'static str,
-    currency: Currency,
-    prices_include_tax: bool,
-    items: Vec<OrderItemView>,
-    tax_lines: Vec<TaxLineView>,
-    /// Without tax.
-    subtotal_minor: i64,
-    discount_minor: i64,
-    tax_minor: i64,
-    /// The amount to pay.
-    total_minor: i64,
-    email: Option<Email>,
-    buyer: Option<BuyerView>,
-    placed_at: Timestamp,
-}
-
-impl From<Order> for OrderView {
-    fn from(order: Order) -> Self {
-        Self {
-            id: order.id,
-            number: order.number,
-            status: order.status.as_str(),
-            channel: order.channel.as_str(),
-            currency: order.currency,
-            prices_include_tax: order.prices_include_tax,
-            items: order.lines.into_iter().map(OrderItemView::from).collect(),
-            tax_lines: order.tax_lines.into_iter().map(TaxLineView::from).collect(),
-            subtotal_minor: order.subtotal.minor(),
-            discount_minor: order.discount.minor(),
-            tax_minor: order.tax.minor(),
-            total_minor: order.total.minor(),
-            email: order.email,
-            buyer: order.buyer.map(BuyerView::from),
-            placed_at: order.placed_at,
-        }
+views! {
+    /// An order. Allowed transitions: `pending` → `paid` → `confirmed` → `shipped`, and `pending` →
+    /// `cancelled`.
+    pub struct OrderView from Order as order {
+        id: OrderId,
+        number: String,
+        #[schema(value_type = OrderStatus)]
+        status: &'static str = order.status.as_str(),
+        #[schema(value_type = Channel)]
+        channel: Channel,
+        currency: Currency,
+        prices_include_tax: bool,
+        items: Vec<OrderItemView> = order.lines.into_iter().map(OrderItemView::from).collect(),
+        tax_lines: Vec<TaxLineView> = order.tax_lines.into_iter().map(TaxLineView::from).collect(),
+        /// The sum of the lines before discounts, without tax, also when the prices include it.
+        subtotal_minor: i64 = order.subtotal.minor(),
+        /// All discounts, without tax.
+        discount_minor: i64 = order.discount.minor(),
+        /// The reason for the discount of the whole sale.
+        discount_reason: Option<Note>,
+        /// The tax on the lines after discounts.
+        tax_minor: i64 = order.tax.minor(),
+        /// The amount to pay: `subtotal_minor` - `discount_minor` + `tax_minor`.
+        total_minor: i64 = order.total.minor(),
+        email: Option<Email>,
+        buyer: Option<BuyerView> = order.buyer.map(BuyerView::from),
+        placed_at: Timestamp,
+        updated_at: Timestamp,
     }
 }
 
@@ -187,10 +162,7 @@ async fn get_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
 ) -> Result<Json<OrderView>, Problem> {
-    let order = shop
-        .read(move |view| Ok(orders::require_order(view, id)?))
-        .await?;
-    Ok(Json(order.into()))
+    shop.show(move |view| orders::require_order(view, id)).await
 }
 
 /// Accepts a paid order.
@@ -236,7 +208,7 @@ async fn cancel_order(
     MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
     shop.once(key, StatusCode::OK, move |work| {
-        Ok(OrderView::from(orders::cancel_order(work, id)?))
+        Ok(OrderView::from(cancellation::cancel_order(work, id)?))
     })
     .await
 }
@@ -310,7 +282,7 @@ async fn cancel_unpaid(
         CancelUnpaidCommand::OfClientOf(order) => CancelUnpaid::OfClientOf(order),
     };
     let cancel = move |work: &mut TenantWork| {
-        let done = orders::cancel_unpaid(work, command)?;
+        let done = cancellation::cancel_unpaid(work, command)?;
         Ok(CancelledUnpaidView {
             cancelled: done.order_ids.len(),
             order_ids: done.order_ids,

@@ -27,7 +27,8 @@ use crate::platform::idempotency::{IdempotencyKey, KeyOutcome};
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::{Class, Currency, Note, Timestamp};
 use crate::rate_limit::LineKind;
-use crate::tenant::payments::{self, ConfirmPayment, Confirmed, Method, OpenPayment, Payment};
+use crate::tenant::confirm_payment::{self, ConfirmPayment, Confirmed};
+use crate::tenant::payments::{self, Method, OpenPayment, Payment};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -43,8 +44,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 pub struct PaymentView {
     id: PaymentId,
     order_id: OrderId,
-    /// `cash`, `manual`, and under `--dev` `test`.
-    method: &'static str,
+    #[schema(value_type = Method)]
+    method: Method,
     /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled` or `unknown`.
     status: &'static str,
     /// The part of the order that it pays.
@@ -57,6 +58,7 @@ pub struct PaymentView {
     provider_reference: Option<Note>,
     failure_code: Option<String>,
     created_at: Timestamp,
+    updated_at: Timestamp,
     succeeded_at: Option<Timestamp>,
 }
 
@@ -66,7 +68,7 @@ impl From<Payment> for PaymentView {
         Self {
             id: payment.id,
             order_id: payment.order_id,
-            method: payment.method.as_str(),
+            method: payment.method,
             status: payment.status.as_str(),
             amount_minor: payment.amount.minor(),
             tendered_minor,
@@ -75,6 +77,7 @@ impl From<Payment> for PaymentView {
             provider_reference: payment.provider_reference,
             failure_code: payment.failure_code,
             created_at: payment.created_at,
+            updated_at: payment.updated_at,
             succeeded_at: payment.succeeded_at,
         }
     }
@@ -98,10 +101,8 @@ async fn list_payments(
     QueryOf(filter): QueryOf<OfOrder>,
 ) -> Result<Json<PageView<PaymentView>>, Problem> {
     let order = filter.parse()?;
-    let payments = shop
-        .read(move |view| Ok(payments::list_payments(view, page, order)?))
-        .await?;
-    Ok(Json(PageView::of(payments, PaymentView::from)))
+    shop.page(move |view| payments::list_payments(view, page, order))
+        .await
 }
 
 /// Shows a payment.
@@ -112,12 +113,10 @@ async fn get_payment(
     shop: Shop<Payments>,
     PathId(id): PathId<PaymentKind>,
 ) -> Result<Json<PaymentView>, Problem> {
-    let payment = shop
-        .read(move |view| Ok(payments::find_payment(view, id)?))
-        .await?;
-    payment
-        .map(|payment| Json(payment.into()))
-        .ok_or_else(|| Problem::not_found("payment_not_found", "payment"))
+    shop.find("payment_not_found", "payment", move |view| {
+        payments::find_payment(view, id)
+    })
+    .await
 }
 
 /// A further payment of an unpaid order.
@@ -126,13 +125,13 @@ async fn get_payment(
 pub struct OpenPaymentBody {
     #[schema(value_type = OrderId)]
     order_id: String,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
 }
 
-pub(super) fn parse_method(text: &str) -> Result<Method, &'static str> {
-    Method::parse(text).ok_or("unknown payment method; use cash or manual, or test under --dev")
+pub(super) fn parse_method(text: &str) -> Result<Method, String> {
+    Method::parse(text)
+        .ok_or_else(|| format!("unknown payment method; use one of {}", Method::names()))
 }
 
 impl FromBody for OpenPayment {
@@ -266,14 +265,15 @@ async fn confirm<P: Permission>(
 ) -> Result<Response, Problem> {
     let policy = shop.policy();
     let payment_id = command.payment_id;
-    let confirmed = shop.once(
-        key,
-        StatusCode::OK,
-        move |work| match payments::confirm_payment(work, &policy, &command)? {
-            Confirmed::Succeeded(done) => Ok(KeyOutcome::Keep(confirmed_view(*done))),
-            Confirmed::Declined(payment) => Ok(KeyOutcome::Forget(declined(&payment))),
-        },
-    );
+    let confirmed =
+        shop.once(
+            key,
+            StatusCode::OK,
+            move |work| match confirm_payment::confirm_payment(work, &policy, &command)? {
+                Confirmed::Succeeded(done) => Ok(KeyOutcome::Keep(confirmed_view(*done))),
+                Confirmed::Declined(payment) => Ok(KeyOutcome::Forget(declined(&payment))),
+            },
+        );
     confirmed.await.inspect_err(|problem| {
         if problem.code() == "payment_already_processed" {
             shop.log_security_event(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,6 +16,7 @@ use super::orders::OrderView;
 use super::party::BuyerBody;
 use super::payments::{PaymentView, parse_method};
 use super::schema::Price;
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::Pos;
 use crate::http::extract::{FromBody, Keyed, Object, Shop};
@@ -23,7 +24,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
 use crate::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX};
-use crate::primitives::{Email, Quantity, Timestamp};
+use crate::primitives::{Email, Note, Quantity, Timestamp};
 use crate::tenant::payments::Method;
 use crate::tenant::sales::{self, RecordSale, Recorded, SaleLine, SalePayment};
 
@@ -40,12 +41,19 @@ pub struct SaleLineBody {
     id: Option<String>,
     #[schema(value_type = ProductId)]
     product_id: String,
-    /// 1 to 1000000.
     #[schema(value_type = Quantity)]
     quantity: i64,
-    /// The unit price, when it was not the catalog's.
+    /// The price of one whole unit, when it was not the catalog's.
     #[schema(value_type = Option<Price>)]
     unit_price_minor: Option<i64>,
+    /// The reason for that price.
+    #[schema(value_type = Option<Note>)]
+    price_reason: Option<String>,
+    /// The discount of the line, with tax if the prices include it; at most the price of the line.
+    #[schema(value_type = Option<Price>)]
+    discount_minor: Option<i64>,
+    #[schema(value_type = Option<Note>)]
+    discount_reason: Option<String>,
 }
 
 /// A payment of a sale.
@@ -55,7 +63,6 @@ pub struct SalePaymentBody {
     /// A UUID that the client chose for the payment; globally unique.
     #[schema(value_type = Option<PaymentId>)]
     id: Option<String>,
-    /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
     /// The amount handed over; of cash, the surplus is change.
@@ -76,6 +83,12 @@ pub struct RecordSaleBody {
     sold_at: Option<String>,
     #[schema(value_type = Vec<SaleLineBody>, min_items = 1, max_items = 500)]
     lines: Vec<Object<SaleLineBody>>,
+    /// The discount of the whole sale, with tax if the prices include it. It is allocated to the
+    /// lines in proportion to their prices after their own discounts.
+    #[schema(value_type = Option<Price>)]
+    discount_minor: Option<i64>,
+    #[schema(value_type = Option<Note>)]
+    discount_reason: Option<String>,
     #[schema(value_type = Vec<SalePaymentBody>, min_items = 1, max_items = 20)]
     payments: Vec<Object<SalePaymentBody>>,
     /// The address for the confirmation.
@@ -93,6 +106,9 @@ impl FromBody for RecordSale {
         let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
         let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
         let buyer = wire.buyer.map_or(Some(None), |buyer| buyer.parse(faults));
+        let discount_minor = faults.optional("/discount_minor", wire.discount_minor.map(price));
+        let reason = wire.discount_reason.as_deref().map(Note::parse);
+        let discount_reason = faults.optional("/discount_reason", reason);
         if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
             faults.add(
                 "/lines",
@@ -129,6 +145,8 @@ impl FromBody for RecordSale {
             id: id?,
             sold_at: sold_at?,
             lines,
+            discount_minor: discount_minor?,
+            discount_reason: discount_reason?,
             payments,
             email: email?,
             buyer: buyer?,
@@ -153,11 +171,26 @@ fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut RequestFaults) -> Opti
         format!("/lines/{at}/unit_price_minor"),
         wire.unit_price_minor.map(price),
     );
+    let price_reason = faults.optional(
+        format!("/lines/{at}/price_reason"),
+        wire.price_reason.as_deref().map(Note::parse),
+    );
+    let discount_minor = faults.optional(
+        format!("/lines/{at}/discount_minor"),
+        wire.discount_minor.map(price),
+    );
+    let discount_reason = faults.optional(
+        format!("/lines/{at}/discount_reason"),
+        wire.discount_reason.as_deref().map(Note::parse),
+    );
     Some(SaleLine {
         id: id?,
         product_id: product_id?,
         quantity: quantity?,
         unit_price_minor: unit_price_minor?,
+        price_reason: price_reason?,
+        discount_minor: discount_minor?,
+        discount_reason: discount_reason?,
     })
 }
 
@@ -182,27 +215,17 @@ fn sale_payment(
     })
 }
 
-/// A recorded sale.
-#[derive(Serialize, ToSchema)]
-pub struct RecordedView {
-    order: OrderView,
-    payments: Vec<PaymentView>,
-    financial_order: FinancialOrderView,
-    invoice: InvoiceView,
-}
-
-impl From<Recorded> for RecordedView {
-    fn from(recorded: Recorded) -> Self {
-        Self {
-            order: recorded.settlement.order.into(),
-            payments: recorded
-                .payments
-                .into_iter()
-                .map(PaymentView::from)
-                .collect(),
-            financial_order: recorded.settlement.financial_order.into(),
-            invoice: recorded.settlement.invoice.into(),
-        }
+views! {
+    /// A recorded sale.
+    pub struct RecordedView from Recorded as recorded {
+        order: OrderView = recorded.settlement.order.into(),
+        payments: Vec<PaymentView> = recorded
+            .payments
+            .into_iter()
+            .map(PaymentView::from)
+            .collect(),
+        financial_order: FinancialOrderView = recorded.settlement.financial_order.into(),
+        invoice: InvoiceView = recorded.settlement.invoice.into(),
     }
 }
 
@@ -214,8 +237,9 @@ impl From<Recorded> for RecordedView {
         `tax_not_configured`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, \
             `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, \
-            `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, \
-            `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, \
+            `amount_too_large`, `quantity_too_large`, `discount_too_large`, `payment_zero`, \
+            `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, \
+            `payment_reference_missing`, `sold_at_in_future`, `sold_at_too_old`, \
             `idempotency_key_reused`")))]
 async fn record_sale(
     shop: Shop<Pos>,

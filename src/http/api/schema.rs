@@ -9,16 +9,20 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::{
     BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
-    PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX, STOCK_MAX, VAT_ID_CHARS_MAX,
+    PRICE_MINOR_MAX, QUANTITY_INTEGER_MAX, QUANTITY_SCALE_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX,
+    STOCK_MAX, VAT_ID_CHARS_MAX,
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
     Address, Barcode, Country, Currency, Day, DayOrInstant, Digest, Email, ExchangeRate, HostName,
-    Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, TimeZone, Timestamp, VatId,
+    Id, Kind, Name, Note, Quantity, QuantityScale, Sku, Slug, TaxClass, TaxRate, TimeZone,
+    Timestamp, Unit, VatId,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
-use crate::tenant::orders::OrderStatus;
+use crate::tenant::inventory::MovementKind;
+use crate::tenant::ledger::AccountCode;
+use crate::tenant::orders::{Channel, OrderStatus};
 use crate::tenant::payments::Method;
 
 /// At least one non-blank character, and no control characters.
@@ -106,12 +110,21 @@ described! {
     TimeZone: text(None, None, 64, "The IANA name of a time zone, such as `Europe/Berlin`");
     VatId: text(None, Some(r"^[A-Za-z]{2}[0-9A-Za-z+* .\-]+$"), VAT_ID_CHARS_MAX, "a VAT id with \
         its country prefix; answers have capitals and no separators");
-    OnHand: integer(0, STOCK_MAX, "the stock on hand");
+    OnHand: integer(0, STOCK_MAX, "the stock on hand, an integer of 10^-quantity_scale units");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
-    Quantity: integer(1, QUANTITY_MAX, "a number of units");
-    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "the change in units, positive or \
-        negative; never 0");
+    Quantity: integer(1, QUANTITY_INTEGER_MAX, "an integer of 10^-quantity_scale units of the \
+        product; at most 1000000 whole units");
+    QuantityDelta: integer(-QUANTITY_INTEGER_MAX, QUANTITY_INTEGER_MAX, "the change, an integer of \
+        10^-quantity_scale units, positive or negative; never 0; at most 1000000 whole units");
+    QuantityScale: integer(0, QUANTITY_SCALE_MAX, "the decimal places of a quantity");
+    Unit: one_of(Unit::ALL.iter().map(|one| one.as_str()), "the unit of measure, a code of UN/ECE \
+        Recommendation 20: piece, kilogram, gram, litre, metre, hour, day");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
+    AccountCode: one_of(AccountCode::ALL.iter().map(|one| one.as_str()), "the code of an account");
+    Channel: one_of(Channel::ALL.iter().map(|one| one.as_str()), "the way in which an order was \
+        created");
+    MovementKind: one_of(MovementKind::ALL.iter().map(|one| one.as_str()), "the reason of a \
+        movement");
     Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "the payment method; `test` under \
         `--dev` only");
     RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "the origin of a rate: the \

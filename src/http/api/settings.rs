@@ -15,7 +15,7 @@ use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
-use crate::primitives::{Address, Country, Currency, Email, Name, TimeZone, VatId};
+use crate::primitives::{Address, Country, Currency, Email, Name, TimeZone, Timestamp, VatId};
 use crate::tenant::settings::{self, ChangeParty, ChangeShop};
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -37,6 +37,7 @@ struct ShopView {
     tax_id: Option<Name>,
     contact_email: Option<Email>,
     contact_phone: Option<Name>,
+    updated_at: Timestamp,
 }
 
 fn shop_answer(shop: settings::Shop) -> Response {
@@ -52,6 +53,7 @@ fn shop_answer(shop: settings::Shop) -> Response {
         tax_id: shop.seller.tax_id,
         contact_email: shop.seller.email,
         contact_phone: shop.seller.phone,
+        updated_at: shop.updated_at,
     };
     with_etag(shop.version, Json(view))
 }

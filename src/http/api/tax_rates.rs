@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{Empty, EmptyBody, MayBeKeyedParams, PageParams, PageView, present};
+use super::view::views;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PageQuery, PathId, Shop};
@@ -27,28 +28,16 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(correct_rate, withdraw_rate))
 }
 
-#[derive(Serialize, ToSchema)]
-struct TaxRateView {
-    id: TaxRateId,
-    tax_class: TaxClass,
-    name: Name,
-    rate_ppm: TaxRate,
-    /// `null`: "no tax", which counts while the class has no other rate.
-    valid_from: Option<Timestamp>,
-    /// Whether an order has the rate on its lines: then it can no longer change.
-    used: bool,
-}
-
-impl From<RateOfClass> for TaxRateView {
-    fn from(rate: RateOfClass) -> Self {
-        Self {
-            id: rate.id,
-            tax_class: rate.tax_class,
-            name: rate.name,
-            rate_ppm: rate.rate,
-            valid_from: rate.valid_from,
-            used: rate.used,
-        }
+views! {
+    struct TaxRateView from RateOfClass as rate {
+        id: TaxRateId,
+        tax_class: TaxClass,
+        name: Name,
+        rate_ppm: TaxRate = rate.rate,
+        /// `null`: "no tax", which counts while the class has no other rate.
+        valid_from: Option<Timestamp>,
+        /// Whether an order has the rate on its lines: then it can no longer change.
+        used: bool,
     }
 }
 
@@ -206,8 +195,5 @@ async fn list_rates(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TaxRateView>>, Problem> {
-    let rates = shop
-        .read(move |view| Ok(tax::list_rates(view, page)?))
-        .await?;
-    Ok(Json(PageView::of(rates, TaxRateView::from)))
+    shop.page(move |view| tax::list_rates(view, page)).await
 }

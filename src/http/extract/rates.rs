@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::shop::{Permission, Shop};
 use crate::http::problem::Problem;
-use crate::platform::cache::CacheLookup;
 use crate::primitives::{Currency, Timestamp};
+use crate::storage::TenantView;
 use crate::tenant::currency::{self, Published, SoldIn};
 
 impl<P: Permission> Shop<P> {
@@ -43,17 +43,9 @@ impl<P: Permission> Shop<P> {
     }
 
     async fn sold_in(&self) -> Result<Arc<SoldIn>, Problem> {
-        let (cache, id) = (self.app().stores.sold_in.clone(), self.tenant_id());
-        let ticket = match cache.get(&id) {
-            CacheLookup::Hit(sold_in) => return Ok(sold_in),
-            CacheLookup::Miss(ticket) => ticket,
-        };
-        self.read(move |view| {
-            let sold_in = Arc::new(currency::sold_in(view)?);
-            cache.insert(id, ticket, sold_in.clone());
-            Ok(sold_in)
-        })
-        .await
+        let load = |view: &TenantView| Ok(Arc::new(currency::sold_in(view)?));
+        let (cache, id) = (&self.app().stores.sold_in, self.tenant_id());
+        cache.read(&self.db, id, load).await
     }
 
     /// Returns the cache invalidation to run when a change of the shop's currencies is on disk.

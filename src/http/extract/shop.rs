@@ -91,7 +91,7 @@ pub mod permission {
 /// The caller's shop.
 pub struct Shop<P> {
     app: Arc<App>,
-    db: Database<Tenant>,
+    pub(super) db: Database<Tenant>,
     tenant_id: TenantId,
     origin: Origin,
     client: Option<ClientHash>,

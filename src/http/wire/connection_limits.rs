@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::primitives::sync;
 
 /// The number of connections of each address.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl ConnectionLimits {
             } else {
                 self.max_per_address
             };
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = sync::lock(&self.counts);
             let count = counts.entry(address).or_default();
             if *count >= limit {
                 return None;
@@ -60,7 +62,7 @@ impl ConnectionLimits {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = sync::lock(&self.counts);
         if let Some(count) = counts.get_mut(&address) {
             *count -= 1;
             // Otherwise the map would grow with every address.

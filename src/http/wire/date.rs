@@ -3,10 +3,11 @@
 //! hyper's own date changes only when a second has passed since the last: after the machine's clock
 //! was set back, it would keep the same date until the clock catches up.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
 
+use crate::primitives::sync;
 use crate::primitives::{Clock, Timestamp};
 
 /// The date, formatted once a second.
@@ -26,7 +27,7 @@ impl Dates {
     /// Returns the current time as an HTTP date.
     pub fn header(&self) -> HeaderValue {
         let now = self.clock.now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = sync::lock(&self.last);
         // Any other second, earlier ones included.
         if last.0 != second(now) {
             *last = format_date(now);

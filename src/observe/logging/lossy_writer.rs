@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +16,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::{Fields, Line, Shape};
+use crate::primitives::sync;
 
 /// The target of the line that reports missing lines.
 const TARGET: &str = "tillbox::observe::logging";
@@ -38,7 +39,7 @@ impl Progress {
     }
 
     fn step(&self) {
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *sync::lock(&self.done) += 1;
         self.moved.notify_all();
     }
 
@@ -46,7 +47,7 @@ impl Progress {
     pub fn wait(&self, within: Duration) {
         let submitted = self.submitted.load(Ordering::Acquire);
         let is_behind = |done: &mut u64| *done + self.overflown() < submitted;
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = sync::lock(&self.done);
         // A timeout needs no further action.
         drop(self.moved.wait_timeout_while(done, within, is_behind));
     }

@@ -35,7 +35,7 @@ pub fn add_item(
         .iter_mut()
         .find(|line| line.product_id == command.product_id)
     {
-        line.quantity = total_quantity(line, command.quantity)?;
+        line.quantity = line.measure.add(line.quantity, command.quantity)?;
         let (item, quantity) = (line.id, line.quantity);
         let changed = Cart::of(head, lines).require_sum()?;
         store::update_item(work, cart, item, quantity)?;
@@ -51,11 +51,16 @@ pub fn add_item(
         sku: product.sku,
         name: product.name,
         quantity: command.quantity,
+        measure: product.measure,
         unit_price: product.price,
     };
+    product.measure.require_quantity(command.quantity)?;
     lines.push(line.clone());
     let changed = Cart::of(head, lines).require_sum()?;
     store::insert_item(work, cart, &line)?;
+    if !product.in_use {
+        catalog::mark_in_use(work, product.id)?;
+    }
     store::touch(work, cart)?;
     Ok(changed)
 }
@@ -81,11 +86,6 @@ fn require_sold_in(
     Ok(product)
 }
 
-fn total_quantity(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
-    let units = line.quantity.get() + more.get();
-    Quantity::new(units).map_err(|_| CartRefused::QuantityTooLarge(units))
-}
-
 pub fn change_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -98,6 +98,7 @@ pub fn change_item(
         .iter_mut()
         .find(|line| line.id == item)
         .ok_or(CartRefused::ItemNotFound)?;
+    line.measure.require_quantity(quantity)?;
     line.quantity = quantity;
     let changed = Cart::of(head, lines).require_sum()?;
     store::update_item(work, cart, item, quantity)?;

@@ -19,7 +19,6 @@ pub use model::{Cart, CartForCheckout, CartItem, CartRefused, CartStatus};
 pub use queries::{load_for_checkout, show_cart};
 pub use retention::{
     CartCutOffs, STATEMENTS as RETENTION_STATEMENTS, count_anonymous_carts, count_due,
-    count_stored, delete_anonymous_carts, delete_anonymous_due, delete_due, delete_empty_carts,
-    has_anonymous_due,
+    delete_anonymous_carts, delete_anonymous_due, delete_due, has_anonymous_due,
 };
 pub use store::STATEMENTS;

@@ -1,10 +1,9 @@
 //! Carts, their sums, and the reasons to refuse a change.
 
-use serde_json::{Map, Value};
-
 use crate::primitives::id::{CartId, CartItemId, ProductId};
-use crate::primitives::limits::QUANTITY_MAX;
-use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku};
+use crate::primitives::{
+    Currency, Measure, Money, MoneyError, Name, Quantity, QuantityTooLarge, Sku, refusals,
+};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::currency::CurrencyRefused;
 
@@ -36,6 +35,7 @@ pub(super) struct CartLine {
     pub(super) sku: Sku,
     pub(super) name: Name,
     pub(super) quantity: Quantity,
+    pub(super) measure: Measure,
     pub(super) unit_price: Money,
 }
 
@@ -61,7 +61,9 @@ pub struct CartItem {
     pub sku: Sku,
     pub name: Name,
     pub quantity: Quantity,
-    /// The present unit price.
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
+    /// The present price of one whole unit.
     pub unit_price: Money,
     /// The present total of the line; `None` when it overflows.
     pub total: Option<Money>,
@@ -99,15 +101,16 @@ impl Cart {
 
 impl CartItem {
     fn of(line: CartLine) -> Self {
-        let total = line.unit_price.times(line.quantity.get()).ok();
+        let total = line.measure.amount(line.unit_price, line.quantity.get());
         Self {
             id: line.id,
             product_id: line.product_id,
             sku: line.sku,
             name: line.name,
             quantity: line.quantity,
+            measure: line.measure,
             unit_price: line.unit_price,
-            total,
+            total: total.ok(),
         }
     }
 }
@@ -121,130 +124,71 @@ pub struct CartForCheckout {
     pub items: Vec<(ProductId, Quantity)>,
 }
 
-/// Reasons to refuse a cart; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum CartRefused {
-    #[error("no such cart in this shop; create a cart first")]
-    CartNotFound,
-    /// It was ordered or abandoned.
-    #[error("this cart is {0}; start a new one")]
-    NotOpen(CartStatus),
-    /// The shop does not sell in the cart's currency.
-    #[error(transparent)]
-    Currency(CurrencyRefused),
-    #[error("no such item in this cart; read the cart again")]
-    ItemNotFound,
-    #[error("no such product in this shop; check the product id")]
-    ProductNotFound(ProductId),
-    /// The product is inactive.
-    #[error("the product `{sku}` is not active; choose another one, or activate it")]
-    ProductInactive { product_id: ProductId, sku: Sku },
-    /// The product is sold in another currency.
-    #[error("the cart is in {cart} and the product is sold in {product}; make a cart in {product}")]
-    CurrencyMismatch { cart: Currency, product: Currency },
-    /// More items than a cart can have.
-    #[error(
-        "the cart is full: it holds {items} items, {limit} are allowed; check it out, or remove an \
-         item"
-    )]
-    Full {
-        /// The items in the cart.
-        items: usize,
-        /// The items allowed.
-        limit: usize,
-    },
-    /// The client has too many carts that were not ordered.
-    #[error(
-        "this address has {limit} carts that were not ordered; go on with one of them, or order it"
-    )]
-    TooManyOfClient {
-        /// The carts allowed for one client.
-        limit: i64,
-    },
-    /// The shop has too many carts made without an API key, and all were touched recently.
-    #[error(
-        "this shop has {limit} open carts, which is the most it can have; try again in some minutes"
-    )]
-    TooManyInShop {
-        /// The carts allowed for the shop.
-        limit: i64,
-    },
-    /// The line would exceed the largest quantity.
-    #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}; reduce the quantity")]
-    QuantityTooLarge(i64),
-    #[error("the cart is empty; add an item first")]
-    Empty,
-    /// The sum is too large for an amount.
-    #[error("the total of the cart is too large; reduce the quantities")]
-    AmountTooLarge(#[source] MoneyError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for CartRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::CartNotFound | Self::ItemNotFound => Class::NotFound,
-            Self::Currency(refused) => refused.class(),
-            Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full { .. } => Class::Conflict,
-            Self::TooManyOfClient { .. } | Self::TooManyInShop { .. } => Class::Conflict,
-            // The product is in the body: the path was right, the value is not.
-            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
-            Self::QuantityTooLarge(_) | Self::Empty | Self::AmountTooLarge(_) => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a cart; the first that applies wins, in this order.
+    pub enum CartRefused {
+        CartNotFound: NotFound "cart_not_found", "no such cart in this shop; create a cart first";
+        /// It was ordered or abandoned.
+        NotOpen(CartStatus): Conflict "cart_not_open", "this cart is {0}; start a new one";
+        ItemNotFound: NotFound "cart_item_not_found",
+            "no such item in this cart; read the cart again";
+        ProductNotFound(ProductId): Invalid "product_not_found",
+            "no such product in this shop; check the product id";
+        /// The product is inactive.
+        ProductInactive { product_id: ProductId, sku: Sku }: Conflict "product_inactive",
+            "the product `{sku}` is not active; choose another one, or activate it";
+        /// The product is sold in another currency.
+        CurrencyMismatch { cart: Currency, product: Currency }: Invalid "currency_mismatch",
+            "the cart is in {cart} and the product is sold in {product}; make a cart in \
+             {product}";
+        /// More items than a cart can have.
+        Full {
+            /// The items in the cart.
+            items: usize,
+            /// The items allowed.
+            limit: usize,
+        }: Conflict "cart_full",
+            "the cart is full: it holds {items} items, {limit} are allowed; check it out, or \
+             remove an item";
+        /// The client has too many carts that were not ordered.
+        TooManyOfClient {
+            /// The carts allowed for one client.
+            limit: i64,
+        }: Conflict "carts_per_address_limit",
+            "this address has {limit} carts that were not ordered; go on with one of them, or \
+             order it";
+        /// The shop has too many carts made without an API key, and all were touched recently.
+        TooManyInShop {
+            /// The carts allowed for the shop.
+            limit: i64,
+        }: Conflict "carts_limit",
+            "this shop has {limit} open carts, which is the most it can have; try again in some \
+             minutes";
+        /// The line would exceed the largest quantity.
+        QuantityTooLarge(#[from] QuantityTooLarge): Invalid "quantity_too_large", "{0}";
+        Empty: Invalid "cart_empty", "the cart is empty; add an item first";
+        /// The sum is too large for an amount.
+        AmountTooLarge(#[source] MoneyError): Invalid "amount_too_large",
+            "the total of the cart is too large; reduce the quantities";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::CartNotFound => "cart_not_found",
-            Self::NotOpen(_) => "cart_not_open",
-            Self::Currency(refused) => refused.code(),
-            Self::ItemNotFound => "cart_item_not_found",
-            Self::ProductNotFound(_) => "product_not_found",
-            Self::ProductInactive { .. } => "product_inactive",
-            Self::CurrencyMismatch { .. } => "currency_mismatch",
-            Self::Full { .. } => "cart_full",
-            Self::TooManyOfClient { .. } => "carts_per_address_limit",
-            Self::TooManyInShop { .. } => "carts_limit",
-            Self::QuantityTooLarge(_) => "quantity_too_large",
-            Self::Empty => "cart_empty",
-            Self::AmountTooLarge(_) => "amount_too_large",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        let facts = match self {
-            Self::NotOpen(status) => vec![("cart_status", status.to_string())],
-            Self::ProductNotFound(product_id) => vec![("product_id", product_id.to_string())],
-            Self::ProductInactive { product_id, sku } => vec![
-                ("product_id", product_id.to_string()),
-                ("sku", sku.to_string()),
-            ],
-            Self::CurrencyMismatch { cart, product } => {
-                vec![
-                    ("cart_currency", cart.to_string()),
-                    ("product_currency", product.to_string()),
-                ]
-            }
-            Self::Full { limit, .. } => vec![("limit", limit.to_string())],
-            Self::TooManyOfClient { limit } | Self::TooManyInShop { limit } => {
-                vec![("limit", limit.to_string())]
-            }
-            _ => Vec::new(),
-        };
-        facts
-            .into_iter()
-            .map(|(name, fact)| (name.to_owned(), Value::from(fact)))
-            .collect()
+    inherits { Currency(CurrencyRefused), Storage(StorageError) }
+    facts {
+        Self::NotOpen(status) => { cart_status: status },
+        Self::ProductNotFound(product_id) => { product_id: product_id },
+        Self::ProductInactive { product_id, sku } => { product_id: product_id, sku: sku },
+        Self::CurrencyMismatch { cart, product } => {
+            cart_currency: cart, product_currency: product
+        },
+        Self::Full { limit, .. } => { limit: limit.to_string() },
+        Self::TooManyOfClient { limit } => { limit: limit.to_string() },
+        Self::TooManyInShop { limit } => { limit: limit.to_string() },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::limits::MONEY_MINOR_MAX;
+    use crate::primitives::limits::{MONEY_MINOR_MAX, QUANTITY_MAX};
 
     fn head() -> CartHead {
         CartHead {
@@ -261,6 +205,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             name: Name::parse("Tea").expect("good"),
             quantity: Quantity::new(quantity).expect("in range"),
+            measure: Measure::default(),
             unit_price: Money::new(unit_price_minor, head().currency).expect("in range"),
         }
     }

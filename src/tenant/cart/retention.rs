@@ -17,8 +17,6 @@ statements! {
     EMPTY = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 AND NOT EXISTS \
         (SELECT 1 FROM cart_item WHERE cart_id = cart.id)
              ORDER BY updated_at LIMIT ?2";
-    STORED = "SELECT (SELECT count(*) FROM cart) AS carts, (SELECT count(*) FROM cart_item) AS \
-        items";
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }
@@ -94,20 +92,12 @@ pub fn delete_anonymous_carts(
 }
 
 /// As [`delete_anonymous_carts`], but only empty ones.
-pub fn delete_empty_carts(
+fn delete_empty_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
     limit: u32,
 ) -> Result<usize, StorageError> {
     delete(work, &EMPTY, untouched_since, limit)
-}
-
-/// The number of carts and of their items, ordered ones included. Scans an index of each: use the
-/// reader for long reads.
-pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
-    view.one(&STORED, [], |row| {
-        Ok((row.get("carts")?, row.get("items")?))
-    })
 }
 
 fn remaining(limit: u32, deleted: usize) -> u32 {

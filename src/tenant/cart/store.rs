@@ -3,7 +3,9 @@
 use super::model::{CartHead, CartLine, CartRefused, CartStatus};
 use crate::primitives::id::{CartId, CartItemId};
 use crate::primitives::{ClientHash, Quantity};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, params, statements};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, measure, money, params, statements,
+};
 
 statements! {
     INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at, client_hash) VALUES \
@@ -11,7 +13,8 @@ statements! {
     COUNT_OF_CLIENT = "SELECT count(*) FROM cart WHERE client_hash = ?1";
     HEAD = "SELECT id, currency, status FROM cart WHERE id = ?1";
     LINES = "SELECT cart_item.id, cart_item.product_id, product.sku, product.name, \
-        cart_item.quantity, product.price_minor, product.currency
+        cart_item.quantity, product.price_minor, product.currency, \
+        product.unit, product.quantity_scale
              FROM cart_item JOIN product ON product.id = cart_item.product_id WHERE \
              cart_item.cart_id = ?1 ORDER BY cart_item.seq";
     TOUCH = "UPDATE cart SET updated_at = ?2 WHERE id = ?1 AND status = 'open'";
@@ -70,6 +73,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<CartLine> {
         name: row.get("name")?,
         quantity: row.get("quantity")?,
         unit_price: money(row, "price_minor", row.get("currency")?)?,
+        measure: measure(row)?,
     })
 }
 

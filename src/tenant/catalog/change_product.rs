@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::model::{CatalogRefused, Product};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::{CategoryId, ProductId};
-use crate::primitives::{Barcode, Money, Name, Sku, TaxClass};
-use crate::storage::TenantWork;
-use crate::tenant::{audit, tax};
+use crate::primitives::{Barcode, Measure, Money, Name, QuantityScale, Sku, TaxClass, Unit};
+use crate::storage::{StorageError, TenantWork};
+use crate::tenant::tax;
 
 /// A change of a product; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,9 @@ pub struct ChangeProduct {
     pub track_stock: Option<bool>,
     /// `Some(None)` removes the product from its category.
     pub category_id: Option<Option<CategoryId>>,
+    /// Only of a product that is not in use, as its scale.
+    pub unit: Option<Unit>,
+    pub quantity_scale: Option<QuantityScale>,
 }
 
 /// Changes a product; without a difference nothing is written. `expected` is the version that the
@@ -50,7 +54,10 @@ pub fn change_product(
             .unwrap_or_else(|| before.tax_class.clone()),
         track_stock: change.track_stock.unwrap_or(before.track_stock),
         category_id: change.category_id.unwrap_or(before.category_id),
-        version: before.version,
+        measure: Measure {
+            unit: change.unit.unwrap_or(before.measure.unit),
+            scale: change.quantity_scale.unwrap_or(before.measure.scale),
+        },
         ..before.clone()
     };
     if after == before {
@@ -58,6 +65,7 @@ pub fn change_product(
     }
     let after = Product {
         version: before.version + 1,
+        updated_at: work.now(),
         ..after
     };
     store::require_sku_free(work, &after.sku, Some(id))?;
@@ -67,6 +75,9 @@ pub fn change_product(
     after
         .category_id
         .map_or(Ok(()), |category| store::require_category(work, category))?;
+    if after.measure != before.measure && before.in_use {
+        return Err(CatalogRefused::UnitInUse(before.sku));
+    }
     tax::require_class(work, &after.tax_class)?;
     store::update(work, &after)?;
     audit::record(
@@ -76,6 +87,11 @@ pub fn change_product(
         json!({"sku": after.sku, "price_minor": after.price.minor()}),
     )?;
     Ok(after)
+}
+
+/// Records that a quantity of a product is stored from now on, which fixes its unit and scale.
+pub fn mark_in_use(work: &mut TenantWork, id: ProductId) -> Result<(), StorageError> {
+    store::mark_in_use(work, id)
 }
 
 /// Activates or deactivates a product; without a difference nothing is written.
@@ -92,6 +108,7 @@ pub fn set_active(
     let after = Product {
         active,
         version: before.version + 1,
+        updated_at: work.now(),
         ..before
     };
     store::update(work, &after)?;

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::model::{CatalogRefused, Category};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::Name;
 use crate::primitives::id::CategoryKind;
 use crate::storage::TenantWork;
-use crate::tenant::audit;
 
 pub fn create_category(work: &mut TenantWork, name: &Name) -> Result<Category, CatalogRefused> {
     if store::find_category(work, name)?.is_some() {

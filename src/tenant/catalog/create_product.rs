@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::model::{CatalogRefused, FIRST_VERSION, Product};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::{CategoryId, ProductKind};
-use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
+use crate::primitives::{Barcode, Currency, Measure, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
-use crate::tenant::{audit, settings, tax};
+use crate::tenant::{settings, tax};
 
 /// The command to create a product.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct CreateProduct {
     pub sku: Sku,
     pub barcode: Option<Barcode>,
     pub name: Name,
-    /// Unit price in minor units.
+    /// Price of one whole unit, in minor units.
     pub price_minor: i64,
     /// Default: the shop's currency.
     pub currency: Option<Currency>,
@@ -24,6 +25,7 @@ pub struct CreateProduct {
     /// Whether stock is counted.
     pub track_stock: bool,
     pub category_id: Option<CategoryId>,
+    pub measure: Measure,
 }
 
 /// Adds an active product to the catalog.
@@ -58,7 +60,10 @@ pub fn create_product(
         track_stock: command.track_stock,
         category_id: command.category_id,
         active: true,
+        measure: command.measure,
+        in_use: false,
         version: FIRST_VERSION,
+        updated_at: work.now(),
     };
     store::insert(work, &product)?;
     audit::record(

@@ -7,7 +7,9 @@ use super::create_product::{CreateProduct, create_product};
 use super::model::{CatalogRefused, Product};
 use super::store;
 use crate::primitives::id::CategoryId;
-use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
+use crate::primitives::{
+    Barcode, Currency, Measure, Money, Name, QuantityScale, Sku, TaxClass, Unit,
+};
 use crate::storage::TenantWork;
 
 /// A row of the list. A field that is absent stays unchanged; a new product gets its default.
@@ -17,13 +19,15 @@ pub struct ImportProduct {
     pub name: Name,
     /// The name of its category, which is created when it does not exist.
     pub category: Option<Name>,
-    /// Unit price in minor units.
+    /// Price of one whole unit, in minor units.
     pub price_minor: i64,
     pub currency: Currency,
     pub barcode: Option<Barcode>,
     pub tax_class: Option<TaxClass>,
     /// Whether stock is counted.
     pub track_stock: Option<bool>,
+    pub unit: Option<Unit>,
+    pub quantity_scale: Option<QuantityScale>,
 }
 
 /// The outcome of importing a row.
@@ -57,6 +61,10 @@ pub fn import_product(
                 tax_class: row.tax_class.clone(),
                 track_stock: row.track_stock.unwrap_or(false),
                 category_id,
+                measure: Measure {
+                    unit: row.unit.unwrap_or_default(),
+                    scale: row.quantity_scale.unwrap_or_default(),
+                },
             };
             create_product(work, &command).map(|_| Imported::Created)
         }
@@ -90,6 +98,8 @@ fn update(
         tax_class: row.tax_class.clone(),
         track_stock: row.track_stock,
         category_id: category_id.map(Some),
+        unit: row.unit,
+        quantity_scale: row.quantity_scale,
     };
     if is_unchanged(before, row, category_id)? {
         return Ok(Imported::Unchanged);
@@ -116,5 +126,9 @@ fn is_unchanged(
         && row
             .track_stock
             .is_none_or(|track_stock| track_stock == before.track_stock)
+        && row.unit.is_none_or(|unit| unit == before.measure.unit)
+        && row
+            .quantity_scale
+            .is_none_or(|scale| scale == before.measure.scale)
         && category_id.is_none_or(|category| before.category_id == Some(category)))
 }

@@ -1,8 +1,8 @@
 //! The catalog: products and their categories.
 //!
 //! Invariants: a SKU and a barcode belong to one product; a product's currency never changes once
-//! it exists; a product is never deleted (orders refer to it), only deactivated, and an inactive
-//! one cannot be sold.
+//! it exists, nor its unit and scale once a quantity of it is stored; a product is never deleted
+//! (orders refer to it), only deactivated, and an inactive one cannot be sold.
 
 mod change_product;
 mod create_category;
@@ -12,7 +12,7 @@ mod model;
 mod queries;
 mod store;
 
-pub use change_product::{ChangeProduct, change_product, set_active};
+pub use change_product::{ChangeProduct, change_product, mark_in_use, set_active};
 pub use create_category::create_category;
 pub use create_product::{CreateProduct, create_product};
 pub use import_product::{ImportProduct, Imported, import_product};

@@ -2,7 +2,7 @@
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
-    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass,
+    Barcode, Currency, Measure, Money, MoneyError, Name, Sku, TaxClass, Timestamp, refusals,
 };
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
@@ -13,7 +13,7 @@ pub struct Product {
     pub sku: Sku,
     pub barcode: Option<Barcode>,
     pub name: Name,
-    /// Unit price; the shop's settings say whether it includes tax.
+    /// Price of one whole unit; the shop's settings say whether it includes tax.
     pub price: Money,
     pub tax_class: TaxClass,
     /// Whether stock is counted: then no more can be sold than is available.
@@ -21,8 +21,14 @@ pub struct Product {
     pub category_id: Option<CategoryId>,
     /// Whether the product can be sold.
     pub active: bool,
+    /// Unit and scale of its quantities; fixed once the product is in use.
+    pub measure: Measure,
+    /// Whether a quantity of the product was stored: in a cart, on a line, in a movement.
+    pub in_use: bool,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// The version of a new product.
@@ -61,64 +67,34 @@ pub struct Category {
     pub name: Name,
 }
 
-/// Reasons to refuse a change of the catalog; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogRefused {
-    #[error("no such product in this shop; check the product id")]
-    ProductNotFound,
-    /// The caller has read an older version.
-    #[error("the product has changed since it was read; read it again, then repeat the change")]
-    Stale,
-    #[error("the SKU `{0}` belongs to another product; choose another one, or change that product")]
-    SkuTaken(Sku),
-    #[error(
-        "the barcode `{0}` belongs to another product; use another barcode, or change that product"
-    )]
-    BarcodeTaken(Barcode),
-    #[error("no such category in this shop; create the category first")]
-    CategoryNotFound,
-    #[error("the category `{0}` exists already; use it, or choose another name")]
-    CategoryTaken(Name),
-    /// The price is in another currency than the product.
-    #[error(
-        "the product is priced in {0}, and a product's currency never changes; give the one in {1} \
-         a SKU of its own"
-    )]
-    CurrencyFixed(Currency, Currency),
-    /// The tax class has no rate.
-    #[error(transparent)]
-    Tax(#[from] TaxRefused),
-    /// The price is out of range.
-    #[error(transparent)]
-    Price(#[from] MoneyError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for CatalogRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::ProductNotFound => Class::NotFound,
-            Self::Stale => Class::Stale,
-            Self::SkuTaken(_) | Self::BarcodeTaken(_) | Self::CategoryTaken(_) => Class::Conflict,
-            Self::CategoryNotFound | Self::CurrencyFixed(..) | Self::Price(_) => Class::Invalid,
-            Self::Tax(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of the catalog; the first that applies wins, in this order.
+    pub enum CatalogRefused {
+        ProductNotFound: NotFound "product_not_found",
+            "no such product in this shop; check the product id";
+        /// The caller has read an older version.
+        Stale: Stale "stale_version",
+            "the product has changed since it was read; read it again, then repeat the change";
+        SkuTaken(Sku): Conflict "sku_taken",
+            "the SKU `{0}` belongs to another product; choose another one, or change that \
+             product";
+        BarcodeTaken(Barcode): Conflict "barcode_taken",
+            "the barcode `{0}` belongs to another product; use another barcode, or change that \
+             product";
+        CategoryNotFound: Invalid "category_not_found",
+            "no such category in this shop; create the category first";
+        CategoryTaken(Name): Conflict "category_taken",
+            "the category `{0}` exists already; use it, or choose another name";
+        /// The price is in another currency than the product.
+        CurrencyFixed(Currency, Currency): Invalid "currency_fixed",
+            "the product is priced in {0}, and a product's currency never changes; give the one \
+             in {1} a SKU of its own";
+        /// The change would give stored quantities another meaning.
+        UnitInUse(Sku): Conflict "unit_in_use",
+            "the unit and quantity_scale of `{0}` are fixed, because the product was in a cart, was \
+             sold, or its stock moved; make a new product with its own SKU";
+        /// The price is out of range.
+        Price(#[from] MoneyError): Invalid "price_invalid", "{0}";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::ProductNotFound => "product_not_found",
-            Self::Stale => "stale_version",
-            Self::SkuTaken(_) => "sku_taken",
-            Self::BarcodeTaken(_) => "barcode_taken",
-            Self::CategoryNotFound => "category_not_found",
-            Self::CategoryTaken(_) => "category_taken",
-            Self::CurrencyFixed(..) => "currency_fixed",
-            Self::Tax(refused) => refused.code(),
-            Self::Price(_) => "price_invalid",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Tax(TaxRefused), Storage(StorageError) }
 }

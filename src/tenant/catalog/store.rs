@@ -5,26 +5,30 @@ use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{Barcode, Name, Sku};
 use crate::storage::{
-    Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
+    Row, Rows, StorageError, TenantView, TenantWork, measure, money, named_params, params,
+    statements,
 };
 
 /// Columns that [`product`] reads.
 macro_rules! columns {
     () => {
         "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \
-         active, version"
+         active, version, unit, quantity_scale, in_use, updated_at"
     };
 }
 
 statements! {
     INSERT = "INSERT INTO product (id, sku, barcode, name, price_minor, currency, tax_class, \
-        track_stock, category_id, active, version, created_at, updated_at)
+        track_stock, category_id, active, version, created_at, updated_at, unit, quantity_scale, \
+        in_use)
               VALUES (:id, :sku, :barcode, :name, :price_minor, :currency, :tax_class, \
-              :track_stock, :category_id, 1, 1, :now, :now)";
+              :track_stock, :category_id, 1, 1, :now, :now, :unit, :quantity_scale, 0)";
     UPDATE = "UPDATE product SET sku = :sku, barcode = :barcode, name = :name, price_minor = \
         :price_minor, tax_class = :tax_class,
               track_stock = :track_stock, category_id = :category_id, active = :active, version = \
-              version + 1, updated_at = :now WHERE id = :id";
+              version + 1, updated_at = :now, unit = :unit, quantity_scale = :quantity_scale \
+              WHERE id = :id";
+    MARK_IN_USE = "UPDATE product SET in_use = 1 WHERE id = ?1 AND in_use = 0";
     FIND = concat!("SELECT ", columns!(), " FROM product WHERE id = ?1");
     FIND_BY_SKU = concat!("SELECT ", columns!(), " FROM product WHERE sku = ?1");
     FIND_BY_BARCODE = concat!("SELECT ", columns!(), " FROM product WHERE barcode = ?1");
@@ -56,6 +60,9 @@ fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
         category_id: row.get("category_id")?,
         active: row.get("active")?,
         version: row.get("version")?,
+        updated_at: row.get("updated_at")?,
+        measure: measure(row)?,
+        in_use: row.get("in_use")?,
     })
 }
 
@@ -66,6 +73,7 @@ pub(super) fn insert(work: &mut TenantWork, product: &Product) -> Result<(), Sto
         ":price_minor": product.price.minor(), ":currency": product.price.currency(),
             ":tax_class": product.tax_class,
         ":track_stock": product.track_stock, ":category_id": product.category_id, ":now": now,
+        ":unit": product.measure.unit, ":quantity_scale": product.measure.scale,
     };
     work.insert(&INSERT, row)
 }
@@ -77,8 +85,15 @@ pub(super) fn update(work: &mut TenantWork, product: &Product) -> Result<(), Sto
         ":price_minor": product.price.minor(), ":tax_class": product.tax_class,
             ":track_stock": product.track_stock,
         ":category_id": product.category_id, ":active": product.active, ":now": now,
+        ":unit": product.measure.unit, ":quantity_scale": product.measure.scale,
     };
     work.change(&UPDATE, row, Rows::Exactly(1)).map(drop)
+}
+
+/// Records that a quantity of a product is stored from now on.
+pub(super) fn mark_in_use(work: &mut TenantWork, id: ProductId) -> Result<(), StorageError> {
+    work.change(&MARK_IN_USE, params![id], Rows::AtMostOne)
+        .map(drop)
 }
 
 pub(super) fn find(view: &TenantView, id: ProductId) -> Result<Option<Product>, StorageError> {

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-
 use crate::primitives::id::ExchangeRateId;
 use crate::primitives::{
-    Class, Currency, Day, ExchangeRate, MoneyError, Quotation, Refusal, Series, Timestamp,
+    Currency, Day, ExchangeRate, MoneyError, Quotation, Series, Timestamp, refusals,
 };
 use crate::storage::{StorageError, text_enum};
 
@@ -43,6 +41,8 @@ pub struct CurrencySettings {
     pub rate_max_age_days: i32,
     /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// A change of the settings; a field that is `None` stays unchanged.
@@ -126,78 +126,35 @@ pub struct HoldingRate {
     pub effective_at: Timestamp,
 }
 
-/// Reasons to refuse a command about currencies; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum CurrencyRefused {
-    /// The caller has read an older version.
-    #[error(
-        "the settings have changed since they were read; read them again, then repeat the change"
-    )]
-    Stale,
-    /// The shop's own currency cannot be disabled.
-    #[error("{0} is the shop's own currency and is always enabled")]
-    IsBase(Currency),
-    /// The currency was withdrawn.
-    #[error("{0} ended on {1}; use its successor, nothing new is sold in {0}")]
-    Ended(Currency, Day),
-    /// A rate of a currency to itself.
-    #[error("base and quote are both {0}; a rate is between two currencies")]
-    SameCurrency(Currency),
-    /// The shop does not sell in it.
-    #[error("this shop does not sell in {0}; enable the currency first")]
-    NotEnabled(Currency),
-    /// There is no rate, or only one that is too old.
-    #[error(
-        "there is no exchange rate from {base} to {quote} at {at}; set one, or import published \
-         ones"
-    )]
-    NoRate {
-        base: Currency,
-        quote: Currency,
-        at: Timestamp,
-    },
-    /// The amount overflows in the shop's own currency.
-    #[error("the total is too large in the shop's own currency; reduce the quantities")]
-    AmountTooLarge(#[source] MoneyError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for CurrencyRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stale => Class::Stale,
-            Self::IsBase(_) => Class::Conflict,
-            Self::Ended(..)
-            | Self::SameCurrency(_)
-            | Self::NotEnabled(_)
-            | Self::NoRate { .. }
-            | Self::AmountTooLarge(_) => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a command about currencies; the first that applies wins, in this order.
+    pub enum CurrencyRefused {
+        /// The caller has read an older version.
+        Stale: Stale "stale_version",
+            "the settings have changed since they were read; read them again, then repeat the \
+             change";
+        /// The shop's own currency cannot be disabled.
+        IsBase(Currency): Conflict "currency_is_base",
+            "{0} is the shop's own currency and is always enabled";
+        /// The currency was withdrawn.
+        Ended(Currency, Day): Invalid "currency_ended",
+            "{0} ended on {1}; use its successor, nothing new is sold in {0}";
+        /// A rate of a currency to itself.
+        SameCurrency(Currency): Invalid "same_currency",
+            "base and quote are both {0}; a rate is between two currencies";
+        /// The shop does not sell in it.
+        NotEnabled(Currency): Invalid "currency_not_enabled",
+            "this shop does not sell in {0}; enable the currency first";
+        /// There is no rate, or only one that is too old.
+        NoRate { base: Currency, quote: Currency, at: Timestamp }: Invalid "no_exchange_rate",
+            "there is no exchange rate from {base} to {quote} at {at}; set one, or import \
+             published ones";
+        /// The amount overflows in the shop's own currency.
+        AmountTooLarge(#[source] MoneyError): Invalid "amount_too_large",
+            "the total is too large in the shop's own currency; reduce the quantities";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stale => "stale_version",
-            Self::IsBase(_) => "currency_is_base",
-            Self::Ended(..) => "currency_ended",
-            Self::SameCurrency(_) => "same_currency",
-            Self::NotEnabled(_) => "currency_not_enabled",
-            Self::NoRate { .. } => "no_exchange_rate",
-            Self::AmountTooLarge(_) => "amount_too_large",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::NoRate { base, quote, at } => Map::from_iter([
-                ("base".to_owned(), json!(base)),
-                ("quote".to_owned(), json!(quote)),
-                ("at".to_owned(), json!(at)),
-            ]),
-            _ => Map::new(),
-        }
+    inherits { Storage(StorageError) }
+    facts {
+        Self::NoRate { base, quote, at } => { base: base, quote: quote, at: at },
     }
 }

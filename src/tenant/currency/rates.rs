@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::model::{AddRate, CurrencyRefused, HoldingRate, Published, RateOrigin, RateSource};
 use super::settings::{require_sold_in, settings};
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::{ExchangeRateId, ExchangeRateKind};
 use crate::primitives::{
     Currency, Day, ExchangeRate, Money, MoneyError, Quotation, Rounding, Timestamp,
 };
 use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements};
-use crate::tenant::audit;
 
 /// Columns that [`rate_row`] reads.
 macro_rules! rate_columns {

@@ -6,15 +6,15 @@ use super::model::{
     ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
     SoldIn,
 };
+use crate::platform::audit;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::limits::RATE_AGE_DAYS_DEFAULT;
 use crate::primitives::{Currency, Day, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
-use crate::tenant::audit;
 
 statements! {
-    SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version FROM \
-        currency_setting c JOIN shop s ON s.singleton = 1 WHERE c.singleton = 1";
+    SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version, c.updated_at \
+        FROM currency_setting c JOIN shop s ON s.singleton = 1 WHERE c.singleton = 1";
     INSERT_SETTINGS = "INSERT INTO currency_setting (singleton, rate_source, rate_max_age_days, \
         version, updated_at) VALUES (1, ?1, ?2, 1, ?3)";
     UPDATE_SETTINGS = "UPDATE currency_setting SET rate_source = ?1, rate_max_age_days = ?2, \
@@ -34,6 +34,7 @@ fn settings_row(row: &Row<'_>) -> rusqlite::Result<CurrencySettings> {
         rate_source: row.get("rate_source")?,
         rate_max_age_days: row.get("rate_max_age_days")?,
         version: row.get("version")?,
+        updated_at: row.get("updated_at")?,
     })
 }
 

@@ -1,14 +1,13 @@
 //! Financial orders: synced from the order, locked, marked paid.
 
-use super::snapshot;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
 use crate::storage::{
     Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum,
 };
-use crate::tenant::currency;
 use crate::tenant::orders::Order;
+use crate::tenant::{currency, snapshot};
 
 text_enum! {
     /// The status of a financial order.
@@ -51,12 +50,13 @@ pub struct FinancialOrder {
     pub id: FinancialOrderId,
     pub order_id: OrderId,
     pub status: FinancialStatus,
-    /// Sum of the lines without tax.
+    /// Sum of the lines before discounts, without tax, also when the prices include it.
     pub subtotal: Money,
+    /// All discounts, without tax.
     pub discount: Money,
-    /// Sum of the taxes.
+    /// Sum of the taxes, on the lines after discounts.
     pub tax: Money,
-    /// The amount paid.
+    /// The amount paid: subtotal - discount + tax.
     pub total: Money,
     /// The locked content as canonical JSON.
     pub snapshot: Option<String>,

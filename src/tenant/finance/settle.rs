@@ -3,18 +3,20 @@
 //! The last two steps depend on the ledger's: a booked order has been handed over and announced,
 //! whatever has happened to its products since.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::documents::PaidDocuments;
 use super::financial_order::{self, FinancialOrder};
-use super::transaction;
-use crate::primitives::{Class, Refusal, Timestamp};
+use super::{order_paid, transaction};
+use crate::platform::audit;
+use crate::primitives::{Timestamp, refusals};
 use crate::storage::{StorageError, TenantWork};
+use crate::tenant::Policy;
+use crate::tenant::confirmation;
 use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
-use crate::tenant::ledger::{PaidDocuments, posting};
-use crate::tenant::orders::{self, Order};
+use crate::tenant::orders::Order;
 use crate::tenant::payments::Payment;
-use crate::tenant::{Policy, audit};
 
 /// The records of a paid order.
 #[derive(Clone, Debug)]
@@ -25,42 +27,10 @@ pub struct Settlement {
     pub invoice: Invoice,
 }
 
-/// Reasons to refuse settlement; the payment is not accepted then.
-#[derive(Debug, thiserror::Error)]
-pub enum SettleRefused {
-    /// Insufficient stock.
-    #[error(transparent)]
-    Stock(#[from] StockRefused),
-    /// The invoice cannot be issued.
-    #[error(transparent)]
-    Invoice(#[from] InvoiceRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SettleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::Stock(refused) => refused.class(),
-            Self::Invoice(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Stock(refused) => refused.code(),
-            Self::Invoice(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Stock(refused) => refused.facts(),
-            _ => Map::new(),
-        }
-    }
+refusals! {
+    /// Reasons to refuse settlement; the payment is not accepted then.
+    pub enum SettleRefused {}
+    inherits { Stock(StockRefused), Invoice(InvoiceRefused), Storage(StorageError) }
 }
 
 /// Settles an order that was paid by `payments`, as of `at`, and removes its goods from stock. A
@@ -74,7 +44,7 @@ pub fn settle(
     at: Timestamp,
 ) -> Result<Settlement, SettleRefused> {
     let financial_order = financial_order::lock_and_mark_paid(work, &order, at)?;
-    let invoice = invoices::issue_invoice(work, policy, &order, &financial_order, at)?;
+    let invoice = invoices::issue_invoice(work, policy, &order, financial_order.id, at)?;
     let credit = transaction::complete_credit(work, &financial_order, at)?;
     let documents = PaidDocuments {
         order: &order,
@@ -83,7 +53,9 @@ pub fn settle(
         credit,
         payments,
     };
-    let is_new = posting::order_paid(work, documents, at)?;
+    let digest = documents.digest();
+    let is_new =
+        order_paid::book_order_paid(work, &financial_order, &order.number, payments, digest, at)?;
     if is_new {
         inventory::hand_over(work, order.id, goods, at)?;
         announce(work, &order, &financial_order, &invoice, payments)?;
@@ -106,7 +78,7 @@ fn announce(
     let details = json!({"number": order.number, "invoice": invoice.number,
         "total_minor": order.total.minor(), "currency": order.currency});
     audit::record(work, "order.paid", &format!("order:{}", order.id), details)?;
-    orders::push_confirmation(work, order)?;
+    confirmation::enqueue_confirmation(work, order)?;
     let tenant_id = crate::tenant::id_of(work);
     let (order_id, financial_order_id, invoice_id) = (order.id, of.id, invoice.id);
     let payment_ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();

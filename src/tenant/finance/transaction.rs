@@ -42,7 +42,7 @@ pub struct FinancialTransaction {
 }
 
 /// The credit of a financial order, if there is one.
-pub fn find_credit(
+pub(super) fn find_credit(
     view: &TenantView,
     id: FinancialOrderId,
 ) -> Result<Option<FinancialTransactionId>, StorageError> {

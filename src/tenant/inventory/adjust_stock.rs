@@ -4,16 +4,17 @@ use serde_json::json;
 
 use super::model::{AdjustRefused, Movement, MovementKind, Stock};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::ProductId;
 use crate::primitives::{Note, OnHand, QuantityDelta};
 use crate::storage::TenantWork;
-use crate::tenant::audit;
+use crate::tenant::catalog;
 
 /// A change by a difference, such as a delivery or a breakage.
 #[derive(Clone, Debug)]
 pub struct AdjustStock {
     pub product_id: ProductId,
-    /// Units added (positive) or removed (negative).
+    /// Added (positive) or removed (negative).
     pub quantity_delta: QuantityDelta,
     pub reason: Note,
 }
@@ -50,6 +51,7 @@ pub fn count_stock(
 ) -> Result<Stock, AdjustRefused> {
     let before = store::stock(work, product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
     let on_hand = before.counted(command.on_hand)?;
+    let mut updated_at = before.updated_at;
     if on_hand.get() != before.on_hand {
         correct(
             work,
@@ -58,9 +60,11 @@ pub fn count_stock(
             MovementKind::Count,
             command.reason.clone(),
         )?;
+        updated_at = Some(work.now());
     }
     Ok(Stock {
         on_hand: on_hand.get(),
+        updated_at,
         ..before
     })
 }
@@ -78,12 +82,14 @@ fn correct(
         kind,
         quantity_delta: on_hand.get() - before.on_hand,
         on_hand_after: on_hand.get(),
+        measure: before.measure,
         order_id: None,
         reason,
         at: work.now(),
     };
     store::set_on_hand(work, before.product_id, on_hand)?;
     store::insert_movement(work, &movement)?;
+    catalog::mark_in_use(work, before.product_id)?;
     let action = if kind == MovementKind::Count {
         "stock.counted"
     } else {

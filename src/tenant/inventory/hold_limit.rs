@@ -9,7 +9,7 @@ use crate::storage::TenantView;
 use crate::tenant::policy::StorefrontRules;
 
 /// Refuses an order with which the client's unpaid orders would hold too much of a product: more
-/// than a number of pieces or a share of the stock on hand, whichever is larger.
+/// than a number of whole units or a share of the stock on hand, whichever is larger.
 ///
 /// # Errors
 /// `HoldLimit` for the first product above the limit.
@@ -23,7 +23,7 @@ pub fn require_within_hold_limit(
     for request in requests {
         let held = store::held_by_client(view, client, request.product_id, since)?;
         let on_hand = store::on_hand(view, request.product_id)?;
-        let allowed = rules.hold_limit(on_hand);
+        let allowed = rules.hold_limit(on_hand, request.measure.scale);
         if held + request.quantity > allowed {
             return Err(StockRefused::HoldLimit {
                 product_id: request.product_id,
@@ -31,6 +31,7 @@ pub fn require_within_hold_limit(
                 requested: request.quantity,
                 held,
                 allowed,
+                measure: request.measure,
             });
         }
     }

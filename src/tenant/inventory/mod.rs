@@ -1,7 +1,8 @@
 //! Stock: quantities on hand, quantities reserved for unpaid orders, and every movement.
 //!
 //! Invariants:
-//! - `0 ≤ reserved ≤ on hand`. Available is `on hand − reserved`; no more is promised or sold.
+//! - Available is `on hand − reserved`; no more is promised or sold, and no correction makes it
+//!   negative. So `0 ≤ reserved ≤ on hand`: the rules here hold it, the schema does not.
 //! - On hand changes only together with a row in `inventory_movement`.
 //! - `reserved` is the sum of the held reservations.
 //! - A product without a row has no units on hand.

@@ -1,10 +1,12 @@
 //! Stock, movements and reservations, and the reasons to refuse stock.
 
-use serde_json::{Map, Value};
+use std::fmt;
 
 use crate::primitives::id::{MovementId, OrderId, ProductId};
 use crate::primitives::limits::STOCK_MAX;
-use crate::primitives::{Class, Note, OnHand, QuantityDelta, Refusal, Sku, Timestamp};
+use crate::primitives::{
+    Measure, Note, OnHand, QuantityDelta, QuantityTooLarge, Sku, Timestamp, refusals,
+};
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
@@ -32,7 +34,7 @@ text_enum! {
     }
 }
 
-/// The stock of a product, in units.
+/// The stock of a product, in integers of its measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stock {
     pub product_id: ProductId,
@@ -40,6 +42,22 @@ pub struct Stock {
     pub on_hand: i64,
     /// Units promised to unpaid orders.
     pub reserved: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
+    /// The instant of the last change; `None` before the first one.
+    pub updated_at: Option<Timestamp>,
+}
+
+impl fmt::Display for Stock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |quantity| self.measure.show(quantity);
+        write!(
+            f,
+            "{} on hand, {} reserved",
+            show(self.on_hand),
+            show(self.reserved)
+        )
+    }
 }
 
 impl Stock {
@@ -51,8 +69,10 @@ impl Stock {
     /// The quantity on hand after a correction by `delta`.
     ///
     /// # Errors
-    /// `TooLow` below the reserved quantity, `TooLarge` above the limit.
+    /// `QuantityTooLarge` for a delta above its limit, `TooLow` below the reserved quantity,
+    /// `TooLarge` above the limit of the stock.
     pub fn adjusted(&self, delta: QuantityDelta) -> Result<OnHand, AdjustRefused> {
+        self.measure.require_delta(delta)?;
         let units = self.on_hand + delta.get();
         match OnHand::new(units) {
             Ok(on_hand) => self.counted(on_hand),
@@ -84,6 +104,8 @@ pub struct Movement {
     pub quantity_delta: i64,
     /// The quantity on hand after the movement.
     pub on_hand_after: i64,
+    /// Unit and scale of the quantities.
+    pub measure: Measure,
     /// The order, for a sale.
     pub order_id: Option<OrderId>,
     /// The reason that the user gave.
@@ -99,6 +121,8 @@ pub struct StockRequest {
     /// For the error message.
     pub sku: Sku,
     pub quantity: i64,
+    /// Unit and scale of the quantity.
+    pub measure: Measure,
 }
 
 impl StockRequest {
@@ -109,150 +133,87 @@ impl StockRequest {
             sku: self.sku.clone(),
             requested: self.quantity,
             available,
+            measure: self.measure,
         }
     }
 }
 
-/// Reasons to refuse stock to an order.
-#[derive(Debug, thiserror::Error)]
-pub enum StockRefused {
-    /// Insufficient stock.
-    #[error(
-        "insufficient stock for SKU `{sku}`: {requested} requested, {available} available; reduce \
-         the quantity or adjust the stock"
-    )]
-    OutOfStock {
-        product_id: ProductId,
-        sku: Sku,
-        requested: i64,
-        available: i64,
-    },
-    /// The unpaid orders of a client without an API key would hold too much together.
-    #[error(
-        "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
-         {held}; {requested} more were requested; reduce the quantity, or pay the open orders first"
-    )]
-    HoldLimit {
-        product_id: ProductId,
-        sku: Sku,
-        requested: i64,
-        /// Held by the client's unpaid orders already.
-        held: i64,
-        /// The limit of what they may hold together.
-        allowed: i64,
-    },
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for StockRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::OutOfStock { .. } | Self::HoldLimit { .. } => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse stock to an order.
+    pub enum StockRefused {
+        /// Insufficient stock.
+        OutOfStock {
+            product_id: ProductId,
+            sku: Sku,
+            requested: i64,
+            available: i64,
+            measure: Measure,
+        }: Conflict "out_of_stock",
+            "insufficient stock for SKU `{sku}`: {} requested, {} available; reduce the quantity \
+             or adjust the stock" (.measure.show(*.requested), .measure.show(*.available));
+        /// The unpaid orders of a client without an API key would hold too much together.
+        HoldLimit {
+            product_id: ProductId,
+            sku: Sku,
+            requested: i64,
+            /// Held by the client's unpaid orders already.
+            held: i64,
+            /// The limit of what they may hold together.
+            allowed: i64,
+            measure: Measure,
+        }: Conflict "hold_limit_exceeded",
+            "the unpaid orders of this address may hold {} of `{sku}` together, and hold {}; {} \
+             more were requested; reduce the quantity, or pay the open orders first"
+            (.measure.show(*.allowed), .measure.show(*.held), .measure.show(*.requested));
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::OutOfStock { .. } => "out_of_stock",
-            Self::HoldLimit { .. } => "hold_limit_exceeded",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::OutOfStock {
-                product_id,
-                sku,
-                requested,
-                available,
-            } => Map::from_iter([
-                ("product_id".to_owned(), Value::from(product_id.to_string())),
-                ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*requested)),
-                ("available".to_owned(), Value::from(*available)),
-            ]),
-            Self::HoldLimit {
-                product_id,
-                sku,
-                requested,
-                held,
-                allowed,
-            } => Map::from_iter([
-                ("product_id".to_owned(), Value::from(product_id.to_string())),
-                ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*requested)),
-                ("held".to_owned(), Value::from(*held)),
-                ("allowed".to_owned(), Value::from(*allowed)),
-            ]),
-            Self::Storage(error) => error.facts(),
-        }
+    inherits { Storage(StorageError) }
+    facts {
+        Self::OutOfStock { product_id, sku, requested, available, .. } => {
+            product_id: product_id, sku: sku, requested: requested, available: available
+        },
+        Self::HoldLimit { product_id, sku, requested, held, allowed, .. } => {
+            product_id: product_id, sku: sku, requested: requested, held: held, allowed: allowed
+        },
     }
 }
 
-/// Reasons to refuse a correction of stock; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum AdjustRefused {
-    #[error("no such product in this shop; check the product id")]
-    ProductNotFound,
-    /// On hand would fall below the reserved quantity, or below zero.
-    #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved",
-        .0.on_hand, .0.reserved)]
-    TooLow(Stock),
-    /// On hand would exceed `STOCK_MAX`.
-    #[error("the stock would exceed the limit of {STOCK_MAX} units; reduce the change")]
-    TooLarge,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for AdjustRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::ProductNotFound => Class::NotFound,
-            Self::TooLow(_) => Class::Conflict,
-            Self::TooLarge => Class::Invalid,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a correction of stock; the first that applies wins, in this order.
+    pub enum AdjustRefused {
+        ProductNotFound: NotFound "product_not_found",
+            "no such product in this shop; check the product id";
+        /// On hand would fall below the reserved quantity, or below zero.
+        TooLow(Stock): Conflict "stock_too_low",
+            "stock cannot fall below the reserved quantity: {0}";
+        /// The change exceeds the largest quantity.
+        QuantityTooLarge(#[from] QuantityTooLarge): Invalid "quantity_too_large", "{0}";
+        /// On hand would exceed `STOCK_MAX`.
+        TooLarge: Invalid "stock_too_large",
+            "the stock would exceed the limit of {STOCK_MAX} units; reduce the change";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::ProductNotFound => "product_not_found",
-            Self::TooLow(_) => "stock_too_low",
-            Self::TooLarge => "stock_too_large",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::TooLow(stock) => Map::from_iter([
-                (
-                    "product_id".to_owned(),
-                    Value::from(stock.product_id.to_string()),
-                ),
-                ("on_hand".to_owned(), Value::from(stock.on_hand)),
-                ("reserved".to_owned(), Value::from(stock.reserved)),
-                ("available".to_owned(), Value::from(stock.available())),
-            ]),
-            Self::ProductNotFound | Self::TooLarge => Map::new(),
-            Self::Storage(error) => error.facts(),
-        }
+    inherits { Storage(StorageError) }
+    facts {
+        Self::TooLow(stock) => {
+            product_id: stock.product_id, on_hand: stock.on_hand, reserved: stock.reserved,
+            available: stock.available()
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::primitives::{Class, Refusal};
 
     fn stock(on_hand: i64, reserved: i64) -> Stock {
         Stock {
             product_id: ProductId::from_bytes([7; 16]),
             on_hand,
             reserved,
+            updated_at: None,
+            measure: Measure::default(),
         }
     }
 
@@ -309,6 +270,7 @@ mod tests {
             sku: Sku::parse("TEA").expect("good"),
             requested: 3,
             available: 2,
+            measure: Measure::default(),
         };
         assert_eq!(
             (refused.class(), refused.code()),

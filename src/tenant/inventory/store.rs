@@ -6,23 +6,26 @@
 
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
 use crate::platform::page::{Page, PageRequest, with_seq};
-use crate::primitives::id::{OrderId, ProductId, ReservationKind};
+use crate::primitives::id::{MovementId, OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
-use crate::primitives::{ClientHash, OnHand, Timestamp};
+use crate::primitives::{ClientHash, Note, OnHand, Timestamp};
 use crate::storage::{
-    Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
+    Row, Rows, StorageError, TenantView, TenantWork, measure, named_params, params, statements,
 };
 
-/// Columns that [`movement`] reads.
+/// Columns that [`movement`] reads, and their tables.
 macro_rules! movement_columns {
     () => {
-        "id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at"
+        "m.id, m.product_id, m.kind, m.quantity_delta, m.on_hand_after, m.order_id, m.reason, \
+         m.at, product.unit, product.quantity_scale, m.seq FROM inventory_movement m JOIN product \
+         ON product.id = m.product_id"
     };
 }
 
 statements! {
     STOCK = "SELECT product.id AS product_id, coalesce(stock.on_hand, 0) AS on_hand, \
-             coalesce(stock.reserved, 0) AS reserved FROM product
+             coalesce(stock.reserved, 0) AS reserved, stock.updated_at, product.unit, \
+             product.quantity_scale FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
@@ -33,24 +36,24 @@ statements! {
         on_hand - reserved >= ?2";
     UNHOLD = "UPDATE stock SET reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
     TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = \
-        ?3 WHERE product_id = ?1";
+        ?3 WHERE product_id = ?1 AND on_hand >= ?2";
     TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = \
         ?1 AND on_hand - reserved >= ?2";
     INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, \
         on_hand_after, order_id, reason, at)
              VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, \
              :at)";
-    MOVEMENTS = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE seq < \
-        ?1 ORDER BY seq DESC LIMIT ?2");
-    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement \
-        WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    MOVEMENTS = concat!("SELECT ", movement_columns!(), " WHERE m.seq < ?1 ORDER BY m.seq \
+        DESC LIMIT ?2");
+    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), " WHERE m.product_id = ?3 AND \
+        m.seq < ?1 ORDER BY m.seq DESC LIMIT ?2");
     INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, \
         expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
     RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND \
         status = ?2";
     // Products that count stock and have neither a hold nor a movement of this order.
     FROM_SHELF = "SELECT product.id AS product_id, product.sku, coalesce(r.quantity, \
-                  line.quantity) AS quantity FROM (
+                  line.quantity) AS quantity, product.unit, product.quantity_scale FROM (
                     SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line \
                     WHERE order_id = ?1 GROUP BY product_id
                   ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation \
@@ -88,6 +91,8 @@ pub(super) fn stock(
             product_id: row.get("product_id")?,
             on_hand: row.get("on_hand")?,
             reserved: row.get("reserved")?,
+            measure: measure(row)?,
+            updated_at: row.get("updated_at")?,
         })
     })
 }
@@ -156,6 +161,9 @@ fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result
 }
 
 /// Removes reserved stock; returns the quantity on hand after it.
+///
+/// # Errors
+/// `UnexpectedRows` when less is on hand, which no rule allows while stock is held.
 pub(super) fn take_held(
     work: &mut TenantWork,
     product_id: ProductId,
@@ -211,17 +219,13 @@ pub(super) fn insert_sale(
     on_hand_after: i64,
     at: Timestamp,
 ) -> Result<(), StorageError> {
-    let movement = Movement {
-        id: work.new_id(),
-        product_id,
-        kind: MovementKind::Sale,
-        quantity_delta: -quantity,
-        on_hand_after,
-        order_id: Some(order_id),
-        reason: None,
-        at,
+    let id: MovementId = work.new_id();
+    let row = named_params! {
+        ":id": id, ":product_id": product_id,
+            ":kind": MovementKind::Sale, ":quantity_delta": -quantity,
+        ":on_hand_after": on_hand_after, ":order_id": order_id, ":reason": None::<Note>, ":at": at,
     };
-    insert_movement(work, &movement)
+    work.insert(&INSERT_MOVEMENT, row)
 }
 
 fn movement(row: &Row<'_>) -> rusqlite::Result<Movement> {
@@ -234,6 +238,7 @@ fn movement(row: &Row<'_>) -> rusqlite::Result<Movement> {
         order_id: row.get("order_id")?,
         reason: row.get("reason")?,
         at: row.get("at")?,
+        measure: measure(row)?,
     })
 }
 
@@ -294,6 +299,7 @@ pub(super) fn stock_requests(
             product_id: row.get("product_id")?,
             sku: row.get("sku")?,
             quantity: row.get("quantity")?,
+            measure: measure(row)?,
         })
     })
 }

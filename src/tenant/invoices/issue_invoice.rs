@@ -4,42 +4,24 @@ use serde::Serialize;
 
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
-use crate::primitives::id::InvoiceKind;
-use crate::primitives::{Class, Currency, Money, Refusal, Timestamp};
+use crate::primitives::id::{FinancialOrderId, InvoiceKind};
+use crate::primitives::{Currency, Money, Note, Timestamp, refusals};
 use crate::storage::{StorageError, StorageErrorKind, TenantWork};
-use crate::tenant::finance::{FinancialOrder, SnapshotLine, canonical};
 use crate::tenant::orders::Order;
 use crate::tenant::party::Party;
 use crate::tenant::pricing::TaxLine;
+use crate::tenant::snapshot::{SnapshotLine, canonical};
 use crate::tenant::{Policy, settings};
 
-/// Reasons to refuse an invoice.
-#[derive(Debug, thiserror::Error)]
-pub enum InvoiceRefused {
-    /// Another series has assigned the number: a change of the format made two series overlap.
-    #[error(
-        "the invoice number {0} is in use; the operator has to change invoicing.number_format \
-         to one that overlaps with no earlier format"
-    )]
-    NumberTaken(String),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for InvoiceRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NumberTaken(_) => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse an invoice.
+    pub enum InvoiceRefused {
+        /// Another series has assigned the number: a change of the format made two series overlap.
+        NumberTaken(String): Conflict "invoice_number_taken",
+            "the invoice number {0} is in use; the operator has to change invoicing.number_format \
+             to one that overlaps with no earlier format";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NumberTaken(_) => "invoice_number_taken",
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Storage(StorageError) }
 }
 
 /// The content of an invoice as it is locked; members sorted by name, see [`canonical`].
@@ -49,6 +31,8 @@ struct Document<'a> {
     buyer: Option<&'a Party>,
     currency: Currency,
     discount_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount_reason: Option<&'a Note>,
     issued_at: Timestamp,
     lines: Vec<SnapshotLine<'a>>,
     number: &'a str,
@@ -68,7 +52,7 @@ pub fn issue_invoice(
     work: &mut TenantWork,
     policy: &Policy,
     order: &Order,
-    financial_order: &FinancialOrder,
+    financial_order_id: FinancialOrderId,
     at: Timestamp,
 ) -> Result<Invoice, InvoiceRefused> {
     if let Some(found) = store::find_invoice_of_order(work, order.id)? {
@@ -85,6 +69,7 @@ pub fn issue_invoice(
         buyer: order.buyer.as_ref(),
         currency: order.currency,
         discount_minor: order.discount.minor(),
+        discount_reason: order.discount_reason.as_ref(),
         issued_at: at,
         lines: SnapshotLine::of(order),
         number: &number,
@@ -100,7 +85,7 @@ pub fn issue_invoice(
     let invoice = Invoice {
         id: work.new_id::<InvoiceKind>(),
         order_id: order.id,
-        financial_order_id: financial_order.id,
+        financial_order_id,
         status: InvoiceStatus::Issued,
         number,
         tax: order.tax,
@@ -122,12 +107,7 @@ pub fn issue_invoice(
             error.into()
         });
     }
-    let (tenant_id, order_id, financial_order_id, invoice_id) = (
-        crate::tenant::id_of(work),
-        order.id,
-        financial_order.id,
-        invoice.id,
-    );
+    let (tenant_id, order_id, invoice_id) = (crate::tenant::id_of(work), order.id, invoice.id);
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || {
         tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id,

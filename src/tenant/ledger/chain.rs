@@ -8,16 +8,12 @@
 //! Deliberately not covered: data that may change after the booking, such as the status of an
 //! order, or a customer's address, which may have to be erased by law.
 
+use super::accounts::AccountCode;
 use super::queries::Transfer;
-use super::store::AccountCode;
 use crate::primitives::digest::Parts;
-use crate::primitives::id::{EntryId, FinancialTransactionId};
+use crate::primitives::id::EntryId;
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::storage::{Row, StorageError, TenantView, params, statements};
-use crate::tenant::finance::{self, FinancialOrder};
-use crate::tenant::invoices::{self, Invoice};
-use crate::tenant::orders::{self, Order};
-use crate::tenant::payments::{self, Payment, PaymentStatus};
 
 /// Entries read in one pass.
 const AT_ONCE: i64 = 500;
@@ -69,92 +65,6 @@ impl Link<'_> {
     }
 }
 
-/// The documents from which a paid order is booked.
-#[derive(Clone, Copy, Debug)]
-pub struct PaidDocuments<'a> {
-    /// With its lines.
-    pub order: &'a Order,
-    pub financial_order: &'a FinancialOrder,
-    pub invoice: &'a Invoice,
-    pub credit: FinancialTransactionId,
-    pub payments: &'a [Payment],
-}
-
-impl PaidDocuments<'_> {
-    /// The digest of all that cannot change any more. It covers lines, taxes and seller through the
-    /// snapshots' hashes.
-    pub(super) fn digest(&self) -> Digest {
-        let mut parts = Parts::default();
-        self.order_in(&mut parts);
-        let of = self.financial_order;
-        parts.bytes(of.id.as_bytes());
-        parts.bytes(of.order_id.as_bytes());
-        parts.number(of.subtotal.minor());
-        parts.number(of.discount.minor());
-        parts.number(of.tax.minor());
-        parts.number(of.total.minor());
-        parts.optional(
-            of.snapshot_hash
-                .as_ref()
-                .map(|hash| hash.as_bytes().as_slice()),
-        );
-        parts.number(of.locked_at.map_or(i64::MIN, Timestamp::as_millis));
-        parts.number(of.paid_at.map_or(i64::MIN, Timestamp::as_millis));
-        parts.number(of.created_at.as_millis());
-        let invoice = self.invoice;
-        parts.bytes(invoice.id.as_bytes());
-        parts.bytes(invoice.order_id.as_bytes());
-        parts.bytes(invoice.financial_order_id.as_bytes());
-        parts.bytes(invoice.number.as_bytes());
-        parts.number(invoice.tax.minor());
-        parts.number(invoice.total.minor());
-        parts.bytes(invoice.snapshot_hash.as_bytes());
-        parts.number(invoice.issued_at.as_millis());
-        parts.bytes(self.credit.as_bytes());
-        self.payments
-            .iter()
-            .for_each(|payment| payment_in(&mut parts, payment));
-        parts.finish()
-    }
-
-    fn order_in(&self, parts: &mut Parts) {
-        let order = self.order;
-        parts.bytes(order.id.as_bytes());
-        parts.bytes(order.number.as_bytes());
-        parts.bytes(order.channel.as_str().as_bytes());
-        parts.bytes(order.currency.code().as_bytes());
-        parts.number(order.subtotal.minor());
-        parts.number(order.discount.minor());
-        parts.number(order.tax.minor());
-        parts.number(order.total.minor());
-        parts.number(order.placed_at.as_millis());
-        order
-            .lines
-            .iter()
-            .for_each(|line| parts.bytes(line.id.as_bytes()));
-    }
-}
-
-fn payment_in(parts: &mut Parts, payment: &Payment) {
-    parts.bytes(payment.id.as_bytes());
-    parts.bytes(payment.method.as_str().as_bytes());
-    parts.bytes(payment.amount.currency().code().as_bytes());
-    parts.number(payment.amount.minor());
-    parts.number(
-        payment
-            .tendered
-            .map_or(i64::MIN, |tendered| tendered.minor()),
-    );
-    parts.optional(
-        payment
-            .provider_reference
-            .as_ref()
-            .map(|note| note.as_str().as_bytes()),
-    );
-    parts.number(payment.created_at.as_millis());
-    parts.number(payment.succeeded_at.map_or(i64::MIN, Timestamp::as_millis));
-}
-
 /// The end of the chain: sequence number and hash of the last entry; 0 when nothing is booked.
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
     let last = view.find(&LAST, [], |row| Ok((row.get("seq")?, row.get("hash")?)))?;
@@ -177,9 +87,13 @@ struct Stored {
     created_at: Timestamp,
 }
 
+/// Computes the digest of the documents that an entry of this kind books for this subject; `None`
+/// when documents are missing.
+pub type DocumentsOf = fn(&TenantView, &str, [u8; 16]) -> Result<Option<Digest>, StorageError>;
+
 /// Walks the chain from its beginning and returns the sequence numbers of the entries that do not
 /// match.
-pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
+pub fn verify(view: &TenantView, documents_of: DocumentsOf) -> Result<Vec<i64>, StorageError> {
     let (mut broken, mut prev, mut after) = (Vec::new(), Digest::none(), 0);
     loop {
         let stored = view.all(&LINKS, params![after, AT_ONCE], stored)?;
@@ -188,7 +102,7 @@ pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
         };
         after = last.seq;
         for entry in stored {
-            if expected(view, &prev, &entry)? != Some(entry.hash) {
+            if expected(view, documents_of, &prev, &entry)? != Some(entry.hash) {
                 broken.push(entry.seq);
             }
             prev = entry.hash;
@@ -212,10 +126,11 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 /// The hash that an entry should have; `None` when documents that it books are missing.
 fn expected(
     view: &TenantView,
+    documents_of: DocumentsOf,
     prev: &Digest,
     entry: &Stored,
 ) -> Result<Option<Digest>, StorageError> {
-    let Some(documents) = documents(view, entry)? else {
+    let Some(documents) = documents_of(view, &entry.kind, entry.subject_id)? else {
         return Ok(None);
     };
     let map = |row: &Row<'_>| {
@@ -245,33 +160,4 @@ fn expected(
         )
     });
     Ok(Some(link.hash(prev, moved)))
-}
-
-fn documents(view: &TenantView, entry: &Stored) -> Result<Option<Digest>, StorageError> {
-    if entry.kind != "order_paid" {
-        return Ok(None);
-    }
-    let Some(of) =
-        finance::find_financial_order(view, crate::primitives::Id::from_bytes(entry.subject_id))?
-    else {
-        return Ok(None);
-    };
-    let (order, invoice) = (
-        orders::find_order(view, of.order_id)?,
-        invoices::find_invoice_of_order(view, of.order_id)?,
-    );
-    let credit = finance::find_credit(view, of.id)?;
-    let mut paid = payments::list_payments_of_order(view, of.order_id)?;
-    paid.retain(|payment| payment.status == PaymentStatus::Succeeded);
-    let (Some(order), Some(invoice), Some(credit)) = (order, invoice, credit) else {
-        return Ok(None);
-    };
-    let documents = PaidDocuments {
-        order: &order,
-        financial_order: &of,
-        invoice: &invoice,
-        credit,
-        payments: &paid,
-    };
-    Ok(Some(documents.digest()))
 }

@@ -1,7 +1,7 @@
 //! Queries of the ledger. Sums are always computed from the transfers; no stored balance could
 //! differ from them.
 
-use super::store::AccountCode;
+use super::accounts::AccountCode;
 use crate::platform::page::{Page, PageRequest, with_seq};
 use crate::primitives::id::EntryId;
 use crate::primitives::{Currency, Timestamp};

@@ -1,35 +1,13 @@
-//! The ledger's SQL, its chart of accounts, and the one function that writes transfers.
+//! The one function that writes entries and transfers.
 
+use super::accounts::AccountCode;
 use super::chain::{self, Link};
 use crate::primitives::id::{EntryId, EntryKind};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
-use crate::storage::{StorageError, TenantWork, params, statements, text_enum};
-
-text_enum! {
-    /// The accounts of a shop, per currency.
-    AccountCode {
-        /// Cash in the till.
-        Cash = "1000",
-        /// Money in transit: bank transfers, card terminals.
-        Clearing = "1200",
-        /// Tax owed to the tax office.
-        TaxPayable = "2200",
-        /// Sales without tax.
-        Revenue = "4000",
-    }
-}
-
-/// The chart of accounts: code, name, kind.
-pub const ACCOUNTS: &[(AccountCode, &str, &str)] = &[
-    (AccountCode::Cash, "Cash", "asset"),
-    (AccountCode::Clearing, "Payment clearing", "asset"),
-    (AccountCode::TaxPayable, "Sales tax payable", "liability"),
-    (AccountCode::Revenue, "Sales revenue", "revenue"),
-];
+use crate::storage::{StorageError, TenantWork, params, statements};
 
 statements! {
-    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', \
-        '4000') AND currency = ?1";
+    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE currency = ?1";
     OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, \
         ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
@@ -39,20 +17,21 @@ statements! {
         amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
-/// The data of a new entry.
+/// A new entry.
 #[derive(Debug)]
-pub(super) struct NewEntry<'a> {
-    pub(super) kind: &'static str,
+pub struct Posting<'a> {
+    /// The name of the posting.
+    pub kind: &'static str,
     /// The subject: it has at most one entry of a kind.
-    pub(super) subject_id: [u8; 16],
-    pub(super) description: &'a str,
-    pub(super) booked_at: Timestamp,
+    pub subject_id: [u8; 16],
+    pub description: &'a str,
+    pub booked_at: Timestamp,
     /// Accounts to debit, with their amounts.
-    pub(super) debits: &'a [(AccountCode, Money)],
+    pub debits: &'a [(AccountCode, Money)],
     /// Accounts to credit, with their amounts; the sums are equal.
-    pub(super) credits: &'a [(AccountCode, Money)],
+    pub credits: &'a [(AccountCode, Money)],
     /// Digest of the booked documents; part of the chain.
-    pub(super) documents: Digest,
+    pub documents: Digest,
 }
 
 /// Books an entry; `false` when it is booked already.
@@ -60,7 +39,7 @@ pub(super) struct NewEntry<'a> {
 /// # Panics
 /// When the sums of debits and credits differ: a broken invariant, and the whole transaction is
 /// rolled back.
-pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, StorageError> {
+pub fn book(work: &mut TenantWork, new: &Posting<'_>) -> Result<bool, StorageError> {
     if work
         .find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?
         .is_some()
@@ -107,8 +86,9 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
 
 fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), StorageError> {
     let open: Vec<AccountCode> = work.all(&OPEN_ACCOUNTS, params![currency], |row| row.get(0))?;
-    let mut missing = ACCOUNTS.iter().filter(|(code, ..)| !open.contains(code));
-    missing.try_for_each(|(code, name, kind)| {
+    let mut missing = AccountCode::ALL.iter().filter(|code| !open.contains(code));
+    missing.try_for_each(|code| {
+        let (name, kind) = code.name_and_kind();
         work.insert(&OPEN_ACCOUNT, params![code, currency, name, kind])
     })
 }

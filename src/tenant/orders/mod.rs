@@ -4,20 +4,15 @@
 //! sums never change; its status moves by the one table in `model.rs`, and no other code compares
 //! statuses to decide what may come next.
 
-mod cancel_unpaid;
-mod confirmation;
 mod model;
 mod move_order;
 mod queries;
 mod store;
 
-pub use cancel_unpaid::{CancelUnpaid, CancelledUnpaid, cancel_unpaid};
-pub use confirmation::{
-    CONFIRMATION, Confirmation, ConfirmationJob, confirmation, push_confirmation,
-};
 pub use model::{
     Channel, NewOrder, Order, OrderEvent, OrderRefused, OrderStatus, Transition, next_status,
 };
-pub use move_order::{cancel_order, confirm_order, mark_paid, ship_order};
+pub use move_order::{confirm_order, mark_cancelled, mark_paid, ship_order};
 pub use queries::{count_unpaid, find_order, find_order_by_number, list_orders, require_order};
 pub use store::{STATEMENTS, insert_order, is_line_known, request_hash};
+pub(in crate::tenant) use store::{client_of, list_unpaid};

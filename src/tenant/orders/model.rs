@@ -1,9 +1,7 @@
 //! Orders, and the published table of their status transitions.
 
-use serde_json::{Map, Value, json};
-
 use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
-use crate::primitives::{Class, ClientHash, Currency, Digest, Email, Money, Refusal, Timestamp};
+use crate::primitives::{ClientHash, Currency, Digest, Email, Money, Note, Timestamp, refusals};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::party::Party;
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
@@ -89,13 +87,16 @@ pub struct Order {
     pub currency: Currency,
     /// Whether the unit prices include tax.
     pub prices_include_tax: bool,
-    /// Sum of the lines without tax.
+    /// Sum of the lines before discounts, without tax, also when the prices include it.
     pub subtotal: Money,
+    /// All discounts of the lines and of the whole order, without tax.
     pub discount: Money,
-    /// Sum of the taxes.
+    /// Sum of the taxes, on the lines after discounts.
     pub tax: Money,
-    /// The amount to pay.
+    /// The amount to pay: subtotal - discount + tax.
     pub total: Money,
+    /// The reason that the user gave for the discount of the whole order.
+    pub discount_reason: Option<Note>,
     /// One per tax rate.
     pub tax_lines: Vec<TaxLine>,
     /// The address for the confirmation.
@@ -104,6 +105,8 @@ pub struct Order {
     pub buyer: Option<Party>,
     /// For a sale of a till, the time of the sale.
     pub placed_at: Timestamp,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
     /// The rate to the shop's currency when the order was placed; `None` for an order in that
     /// currency.
     pub exchange_rate_id: Option<ExchangeRateId>,
@@ -121,6 +124,8 @@ pub struct NewOrder<'a> {
     pub prices_include_tax: bool,
     /// Lines and sums.
     pub priced: Priced,
+    /// The reason for the discount of the whole order.
+    pub discount_reason: Option<Note>,
     /// The address for the confirmation.
     pub email: Option<Email>,
     /// The buyer as documents name it.
@@ -137,54 +142,21 @@ pub struct NewOrder<'a> {
     pub client: Option<ClientHash>,
 }
 
-/// Reasons to refuse a change of an order.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderRefused {
-    #[error("no such order in this shop; check the order id")]
-    NotFound,
-    /// The table has no such transition.
-    #[error("an order that is {status} cannot {event}")]
-    IllegalTransition {
-        status: OrderStatus,
-        event: OrderEvent,
-    },
-    /// The order has no client by which other orders could be found.
-    #[error(
-        "this order was placed with an API key, or is not unpaid any more; name one that was \
-         placed \
-         without a key and waits for its payment"
-    )]
-    NoClient,
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for OrderRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NotFound => Class::NotFound,
-            Self::IllegalTransition { .. } | Self::NoClient => Class::Conflict,
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a change of an order.
+    pub enum OrderRefused {
+        NotFound: NotFound "order_not_found", "no such order in this shop; check the order id";
+        /// The table has no such transition.
+        IllegalTransition { status: OrderStatus, event: OrderEvent }: Conflict "illegal_transition",
+            "an order that is {status} cannot {event}";
+        /// The order has no client by which other orders could be found.
+        NoClient: Conflict "order_without_client",
+            "this order was placed with an API key, or is not unpaid any more; name one that was \
+             placed without a key and waits for its payment";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "order_not_found",
-            Self::IllegalTransition { .. } => "illegal_transition",
-            Self::NoClient => "order_without_client",
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::IllegalTransition { status, event } => Map::from_iter([
-                ("order_status".to_owned(), json!(status)),
-                ("event".to_owned(), json!(event)),
-            ]),
-            _ => Map::new(),
-        }
+    inherits { Storage(StorageError) }
+    facts {
+        Self::IllegalTransition { status, event } => { order_status: status, event: event },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Use cases: Mark an order paid, confirm it, ship it, cancel it. The table in `model.rs` decides
+//! Use cases: Mark an order paid or cancelled, confirm it, ship it. The table in `model.rs` decides
 //! whether; the side effects of each transition are here.
 
 use serde_json::json;
@@ -6,9 +6,9 @@ use serde_json::json;
 use super::model::{Order, OrderEvent, OrderRefused, OrderStatus, next_status};
 use super::queries::require_order;
 use super::store;
+use crate::platform::audit;
 use crate::primitives::id::OrderId;
 use crate::storage::TenantWork;
-use crate::tenant::{audit, inventory, payments};
 
 /// Marks an order paid. `finance::settle` does everything else that follows from a payment.
 ///
@@ -44,19 +44,12 @@ pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefu
     Ok(order)
 }
 
-/// Cancels an unpaid order: releases its stock and cancels its open payments.
-pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
-    let mut order = require_order(work, id)?;
-    move_to(work, &mut order, OrderEvent::Cancel)?;
-    inventory::release(work, id)?;
-    payments::cancel_open(work, id)?;
-    audit::record(
-        work,
-        "order.cancelled",
-        &format!("order:{id}"),
-        json!({"number": order.number}),
-    )?;
-    Ok(order)
+/// Marks an order cancelled. `cancellation::cancel_order` does everything else.
+///
+/// # Errors
+/// `IllegalTransition`.
+pub fn mark_cancelled(work: &mut TenantWork, order: &mut Order) -> Result<(), OrderRefused> {
+    move_to(work, order, OrderEvent::Cancel)
 }
 
 fn move_to(
@@ -70,6 +63,5 @@ fn move_to(
         event,
     })?;
     store::set_status(work, order, to)?;
-    order.status = to;
     Ok(())
 }

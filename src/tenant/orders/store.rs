@@ -6,9 +6,10 @@ use super::model::{NewOrder, Order, OrderStatus};
 use crate::platform::page::{PageRequest, with_seq};
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
-use crate::primitives::{ClientHash, Currency, Digest, Money, Timestamp};
+use crate::primitives::{ClientHash, Currency, Digest, Timestamp};
 use crate::storage::{
-    Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
+    Row, Rows, StorageError, TenantView, TenantWork, measure, money, named_params, params,
+    statements,
 };
 use crate::tenant::pricing::PricedLine;
 use crate::tenant::tax;
@@ -17,7 +18,9 @@ use crate::tenant::tax;
 macro_rules! line_columns {
     () => {
         "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
-         l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor"
+         l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, \
+         l.unit, l.quantity_scale, l.price_reason, l.discount_minor, l.shared_discount_minor, \
+         l.discount_reason"
     };
 }
 
@@ -25,23 +28,27 @@ macro_rules! line_columns {
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
-         discount_minor, tax_minor, total_minor, tax_lines, email, buyer, placed_at, exchange_rate_id"
+         discount_minor, tax_minor, total_minor, tax_lines, email, buyer, placed_at, \
+         exchange_rate_id, discount_reason, updated_at"
     };
 }
 
 statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
         subtotal_minor, discount_minor, tax_minor, total_minor,
-              tax_lines, email, buyer, cart_id, request_hash, placed_at, exchange_rate_id, client_hash, \
-              updated_at)
+              tax_lines, email, buyer, cart_id, request_hash, placed_at, exchange_rate_id, \
+              client_hash, updated_at, discount_reason)
               VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, \
-              0, :tax, :total,
-              :tax_lines, :email, :buyer, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
-              :now)";
+              :discount, :tax, :total,
+              :tax_lines, :email, :buyer, :cart_id, :request_hash, :placed_at, :exchange_rate_id, \
+              :client, :now, :discount_reason)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
-        unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+        unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, \
+        unit, quantity_scale, price_reason, discount_minor, shared_discount_minor, \
+        discount_reason)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, \
-              :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
+              :tax_class, :tax_name, :tax_rate, :net, :tax, :total, :unit, :quantity_scale, \
+              :price_reason, :discount, :shared_discount, :discount_reason)";
     FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
     ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
     LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = \
@@ -50,11 +57,12 @@ statements! {
         seq DESC LIMIT ?2");
     PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = \
         ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN \
-        order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
-    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS \
-        JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
+    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM sales_order \
+        o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM \
+        sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq \
+        BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
     // No transition leads back to pending, so the client is not needed any more.
     SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3, client_hash = NULL WHERE id \
         = ?1 AND status = ?4";
@@ -89,6 +97,8 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         buyer: row.get("buyer")?,
         placed_at: row.get("placed_at")?,
         exchange_rate_id: row.get("exchange_rate_id")?,
+        updated_at: row.get("updated_at")?,
+        discount_reason: row.get("discount_reason")?,
         lines: Vec::new(),
     })
 }
@@ -108,6 +118,11 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
         net: money(row, "net_minor", currency)?,
         tax: money(row, "tax_minor", currency)?,
         total: money(row, "total_minor", currency)?,
+        measure: measure(row)?,
+        price_reason: row.get("price_reason")?,
+        discount: money(row, "discount_minor", currency)?,
+        shared_discount: money(row, "shared_discount_minor", currency)?,
+        discount_reason: row.get("discount_reason")?,
     })
 }
 
@@ -127,7 +142,8 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
             ":cart_id": new.cart_id,
         ":request_hash": new.request_hash, ":placed_at": new.placed_at,
             ":exchange_rate_id": new.exchange_rate_id, ":client": new.client,
-        ":now": now,
+        ":now": now, ":discount": priced.discount.minor(),
+            ":discount_reason": new.discount_reason,
     };
     work.insert(&INSERT, row)?;
     priced
@@ -143,12 +159,14 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         currency,
         prices_include_tax: new.prices_include_tax,
         subtotal: priced.subtotal,
-        discount: Money::zero(currency),
+        discount: priced.discount,
+        discount_reason: new.discount_reason,
         tax: priced.tax,
         total: priced.total,
         email: new.email,
         buyer: new.buyer,
         placed_at: new.placed_at,
+        updated_at: now,
         exchange_rate_id: new.exchange_rate_id,
         tax_lines: new.priced.tax_lines,
         lines: new.priced.lines,
@@ -166,6 +184,10 @@ fn insert_line(
         ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class,
             ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
         ":net": line.net.minor(), ":tax": line.tax.minor(), ":total": line.total.minor(),
+        ":unit": line.measure.unit, ":quantity_scale": line.measure.scale,
+            ":price_reason": line.price_reason, ":discount": line.discount.minor(),
+        ":shared_discount": line.shared_discount.minor(),
+            ":discount_reason": line.discount_reason,
     };
     work.insert(&INSERT_LINE, row)
 }
@@ -223,7 +245,7 @@ pub(super) fn page(
 
 pub(super) fn set_status(
     work: &mut TenantWork,
-    order: &Order,
+    order: &mut Order,
     status: OrderStatus,
 ) -> Result<(), StorageError> {
     let now = work.now();
@@ -231,8 +253,9 @@ pub(super) fn set_status(
         &SET_STATUS,
         params![order.id, status, now, order.status],
         Rows::Exactly(1),
-    )
-    .map(drop)
+    )?;
+    (order.status, order.updated_at) = (status, now);
+    Ok(())
 }
 
 /// Counts the unpaid orders of a client that were placed after `since`.
@@ -245,7 +268,7 @@ pub(super) fn count_unpaid(
 }
 
 /// The client of an order; `None` when there is no such order or it has no client.
-pub(super) fn client_of(
+pub(in crate::tenant) fn client_of(
     view: &TenantView,
     id: OrderId,
 ) -> Result<Option<Option<ClientHash>>, StorageError> {
@@ -253,7 +276,7 @@ pub(super) fn client_of(
 }
 
 /// Unpaid orders that were placed without a key: those of one client, the oldest first, or all.
-pub(super) fn unpaid_of(
+pub(in crate::tenant) fn list_unpaid(
     view: &TenantView,
     client: Option<ClientHash>,
     limit: u32,

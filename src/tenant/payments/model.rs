@@ -1,24 +1,10 @@
 //! Payments, and the reasons to refuse one.
 
-use serde_json::{Map, Value, json};
-
+use super::methods::Method;
 use crate::primitives::id::{OrderId, PaymentId};
-use crate::primitives::{Class, Money, Note, Refusal, Timestamp};
+use crate::primitives::{Money, Note, Timestamp, refusals};
 use crate::storage::{StorageError, text_enum};
-use crate::tenant::finance::SettleRefused;
 use crate::tenant::orders::{OrderRefused, OrderStatus};
-
-text_enum! {
-    /// A payment method.
-    Method {
-        /// Notes and coins in the till.
-        Cash = "cash",
-        /// A method that the shop checks itself: a bank transfer, a card terminal of its own.
-        Manual = "manual",
-        /// No real money, under `--dev` only.
-        Test = "test",
-    }
-}
 
 text_enum! {
     /// The status of a payment.
@@ -52,6 +38,8 @@ pub struct Payment {
     pub provider_reference: Option<Note>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
+    /// The instant of the last change.
+    pub updated_at: Timestamp,
     pub succeeded_at: Option<Timestamp>,
 }
 
@@ -69,110 +57,57 @@ pub struct NewPayment {
     pub tendered: Option<Money>,
 }
 
-/// Reasons to refuse a payment; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum PaymentRefused {
-    #[error("no such payment in this shop; check the payment id")]
-    NotFound,
-    #[error("this payment was processed already; nothing was charged again")]
-    AlreadyProcessed,
-    /// The payment ended otherwise.
-    #[error("this payment is {0} and cannot be confirmed or cancelled any more; {advice}",
-        advice = advice(*.1))]
-    Over(PaymentStatus, OrderStatus),
-    #[error("the payment method `{0}` is not available in this shop; choose another one")]
-    MethodUnavailable(Method),
-    /// The order does not wait for a payment.
-    #[error("the order is {0} and accepts no payment")]
-    OrderNotPayable(OrderStatus),
-    /// The order waits for another payment.
-    #[error("the order waits for another payment; confirm or cancel that one first")]
-    OtherPending(PaymentId),
-    /// Too many attempts.
-    #[error("the order has had too many payments; cancel it and place a new one")]
-    TooMany,
-    /// A payment of zero for a sale with a total above zero.
-    #[error(
-        "a payment of the sale is over nothing, and the sale costs {0}; leave that payment out"
-    )]
-    Zero(Money),
-    /// Less than the total.
-    #[error("payments of {paid} do not cover the total of {total}; add the difference")]
-    Insufficient { paid: Money, total: Money },
-    /// More than the total, by a method that gives no change.
-    #[error("the payments exceed the total of {0}, and only cash gives change; reduce them")]
-    Exceeds(Money),
-    #[error(transparent)]
-    Order(#[from] OrderRefused),
-    /// A step of the books was refused.
-    #[error(transparent)]
-    Settle(#[from] SettleRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+refusals! {
+    /// Reasons to refuse a payment; the first that applies wins, in this order.
+    pub enum PaymentRefused {
+        NotFound: NotFound "payment_not_found",
+            "no such payment in this shop; check the payment id";
+        AlreadyProcessed: Conflict "payment_already_processed",
+            "this payment was processed already; nothing was charged again";
+        /// The payment ended otherwise.
+        Over(PaymentStatus, String): Conflict "payment_over",
+            "this payment is {0} and cannot be confirmed or cancelled any more; {1}";
+        MethodUnavailable(Method): Invalid "payment_method_unavailable",
+            "the payment method `{0}` is not available in this shop; choose another one";
+        /// The method needs a reference, and none was given.
+        ReferenceMissing(Method): Invalid "payment_reference_missing",
+            "a payment by `{0}` needs a provider reference; confirm it with provider_reference";
+        /// The order does not wait for a payment.
+        OrderNotPayable(OrderStatus): Conflict "order_not_payable",
+            "the order is {0} and accepts no payment";
+        /// The order waits for another payment.
+        OtherPending(PaymentId): Conflict "payment_pending",
+            "the order waits for another payment; confirm or cancel that one first";
+        /// Too many attempts.
+        TooMany: Conflict "too_many_payments",
+            "the order has had too many payments; cancel it and place a new one";
+        /// A payment of zero for a sale with a total above zero.
+        Zero(Money): Invalid "payment_zero",
+            "a payment of the sale is over nothing, and the sale costs {0}; leave that payment \
+             out";
+        /// Less than the total.
+        Insufficient { paid: Money, total: Money }: Invalid "payment_insufficient",
+            "payments of {paid} do not cover the total of {total}; add the difference";
+        /// More than the total, by a method that gives no change.
+        Exceeds(Money): Invalid "payment_exceeds_total",
+            "the payments exceed the total of {0}, and give no change for it; reduce them";
+    }
+    inherits { Order(OrderRefused), Storage(StorageError) }
+    facts {
+        Self::Over(status, _) => { payment_status: status },
+        Self::OrderNotPayable(status) => { order_status: status },
+        Self::OtherPending(id) => { payment_id: id },
+        Self::Insufficient { paid, total } => {
+            paid_minor: paid.minor(), total_minor: total.minor()
+        },
+        Self::Zero(total) | Self::Exceeds(total) => { total_minor: total.minor() },
+    }
 }
 
 /// Advice for an order whose payment has ended.
-fn advice(order: OrderStatus) -> String {
+pub(super) fn advice(order: OrderStatus) -> String {
     match order {
         OrderStatus::Pending => "make a new one for the order with POST /v1/payments".to_owned(),
         order => format!("the order is {order} and takes no other"),
-    }
-}
-
-impl Refusal for PaymentRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::NotFound => Class::NotFound,
-            Self::MethodUnavailable(_)
-            | Self::Zero(_)
-            | Self::Insufficient { .. }
-            | Self::Exceeds(_) => Class::Invalid,
-            Self::AlreadyProcessed
-            | Self::Over(..)
-            | Self::OrderNotPayable(_)
-            | Self::OtherPending(_)
-            | Self::TooMany => Class::Conflict,
-            Self::Order(refused) => refused.class(),
-            Self::Settle(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "payment_not_found",
-            Self::MethodUnavailable(_) => "payment_method_unavailable",
-            Self::AlreadyProcessed => "payment_already_processed",
-            Self::Over(..) => "payment_over",
-            Self::OrderNotPayable(_) => "order_not_payable",
-            Self::OtherPending(_) => "payment_pending",
-            Self::TooMany => "too_many_payments",
-            Self::Zero(_) => "payment_zero",
-            Self::Insufficient { .. } => "payment_insufficient",
-            Self::Exceeds(_) => "payment_exceeds_total",
-            Self::Order(refused) => refused.code(),
-            Self::Settle(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::Over(status, _) => Map::from_iter([("payment_status".to_owned(), json!(status))]),
-            Self::OrderNotPayable(status) => {
-                Map::from_iter([("order_status".to_owned(), json!(status))])
-            }
-            Self::OtherPending(id) => Map::from_iter([("payment_id".to_owned(), json!(id))]),
-            Self::Insufficient { paid, total } => Map::from_iter([
-                ("paid_minor".to_owned(), json!(paid.minor())),
-                ("total_minor".to_owned(), json!(total.minor())),
-            ]),
-            Self::Zero(total) | Self::Exceeds(total) => {
-                Map::from_iter([("total_minor".to_owned(), json!(total.minor()))])
-            }
-            Self::Order(refused) => refused.facts(),
-            Self::Settle(refused) => refused.facts(),
-            _ => Map::new(),
-        }
     }
 }

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
-use super::model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
+use super::methods::Method;
+use super::model::{NewPayment, Payment, PaymentRefused, PaymentStatus, advice};
 use super::store;
+use crate::platform::audit;
 use crate::primitives::Note;
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::limits::PAYMENTS_PER_ORDER_MAX;
-use crate::storage::{StorageError, TenantWork};
+use crate::storage::{StorageError, TenantView, TenantWork};
+use crate::tenant::Policy;
 use crate::tenant::orders::{self, OrderEvent};
-use crate::tenant::{Policy, audit};
 
 /// The command to open a payment.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +20,37 @@ pub struct OpenPayment {
     pub method: Method,
 }
 
+/// Refuses a payment that has ended.
+pub fn require_unprocessed(view: &TenantView, payment: &Payment) -> Result<(), PaymentRefused> {
+    match payment.status {
+        PaymentStatus::Pending | PaymentStatus::Authorized => Ok(()),
+        PaymentStatus::Succeeded => Err(PaymentRefused::AlreadyProcessed),
+        over => {
+            let order = orders::require_order(view, payment.order_id)?;
+            Err(PaymentRefused::Over(over, advice(order.status)))
+        }
+    }
+}
+
 /// Refuses a method that is not available.
 pub(in crate::tenant) fn require_method(
     policy: &Policy,
     method: Method,
 ) -> Result<(), PaymentRefused> {
-    if method == Method::Test && !policy.test_payments {
+    if (method.rules().is_allowed)(policy) {
+        Ok(())
+    } else {
         Err(PaymentRefused::MethodUnavailable(method))
+    }
+}
+
+/// Refuses a payment without the reference that its method needs.
+pub(in crate::tenant) fn require_reference(
+    method: Method,
+    reference: Option<&Note>,
+) -> Result<(), PaymentRefused> {
+    if method.rules().needs_reference && reference.is_none() {
+        Err(PaymentRefused::ReferenceMissing(method))
     } else {
         Ok(())
     }
@@ -81,18 +107,8 @@ pub fn cancel_payment(
     reason: Option<&Note>,
 ) -> Result<Payment, PaymentRefused> {
     let mut payment = store::find_payment(work, id)?.ok_or(PaymentRefused::NotFound)?;
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Authorized => store::cancel(work, &mut payment)?,
-        PaymentStatus::Succeeded => {
-            return Err(PaymentRefused::AlreadyProcessed);
-        }
-        over => {
-            return Err(PaymentRefused::Over(
-                over,
-                orders::require_order(work, payment.order_id)?.status,
-            ));
-        }
-    }
+    require_unprocessed(work, &payment)?;
+    store::cancel(work, &mut payment)?;
     audit::record(
         work,
         "payment.cancelled",

@@ -13,7 +13,7 @@ use crate::storage::{
 macro_rules! columns {
     () => {
         "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, \
-         failure_code, created_at, succeeded_at"
+         failure_code, created_at, succeeded_at, updated_at"
     };
 }
 
@@ -52,6 +52,7 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
         failure_code: row.get("failure_code")?,
         created_at: row.get("created_at")?,
         succeeded_at: row.get("succeeded_at")?,
+        updated_at: row.get("updated_at")?,
     })
 }
 
@@ -78,6 +79,7 @@ pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment
         provider_reference: None,
         failure_code: None,
         created_at: now,
+        updated_at: now,
         succeeded_at: new.succeeded_at,
     })
 }
@@ -113,7 +115,7 @@ pub fn list_payments(
     page.read(view, &PAGE, payment)
 }
 
-pub(super) fn succeed(
+pub(in crate::tenant) fn succeed(
     work: &mut TenantWork,
     payment: &mut Payment,
     reference: Option<&Note>,
@@ -124,13 +126,14 @@ pub(super) fn succeed(
         params![payment.id, reference, now],
         Rows::Exactly(1),
     )?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Succeeded;
     payment.provider_reference = reference.cloned();
     payment.succeeded_at = Some(now);
     Ok(())
 }
 
-pub(super) fn fail(
+pub(in crate::tenant) fn fail(
     work: &mut TenantWork,
     payment: &mut Payment,
     code: &str,
@@ -142,6 +145,7 @@ pub(super) fn fail(
         params![payment.id, code, reference, now],
         Rows::Exactly(1),
     )?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Failed;
     payment.failure_code = Some(code.to_owned());
     payment.provider_reference = reference.cloned();
@@ -151,6 +155,7 @@ pub(super) fn fail(
 pub(super) fn cancel(work: &mut TenantWork, payment: &mut Payment) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&CANCEL, params![payment.id, now], Rows::Exactly(1))?;
+    payment.updated_at = now;
     payment.status = PaymentStatus::Cancelled;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Digests of sales whose ids the client chose. A digest is compared for as long as the file
 //! exists, so its form is fixed: a new part is appended only where it is used, and the digests in
 //! the tests below never change.
+//!
+//! The product's id stands for the unit and the scale of a quantity: they never change once it is
+//! sold.
 
 use super::model::{ImportSale, RecordSale};
 use crate::primitives::Digest;
@@ -18,7 +21,10 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
             .optional(line.id)
             .add(line.product_id)
             .add(line.quantity.get())
-            .optional(line.unit_price_minor);
+            .optional(line.unit_price_minor)
+            .named("price_reason", line.price_reason.as_ref())
+            .named("discount", line.discount_minor)
+            .named("discount_reason", line.discount_reason.as_ref());
     }
     parts.add(sale.payments.len());
     for payment in &sale.payments {
@@ -31,6 +37,9 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
         let buyer = serde_json::to_string(buyer).expect("a party holds texts only");
         parts.add("buyer").add(buyer);
     }
+    parts
+        .named("discount", sale.discount_minor)
+        .named("discount_reason", sale.discount_reason.as_ref());
     parts.digest()
 }
 
@@ -72,6 +81,15 @@ impl Parts {
         }
     }
 
+    /// Appends a value with its name, where there is one. The name keeps it apart from the fixed
+    /// parts, none of which begins with a letter and has an equals sign.
+    fn named(&mut self, name: &str, part: Option<impl ToString>) -> &mut Self {
+        if let Some(part) = part {
+            self.add(format!("{name}={}", part.to_string()));
+        }
+        self
+    }
+
     fn digest(&self) -> Digest {
         Digest::of_parts(&self.0.iter().map(String::as_bytes).collect::<Vec<_>>())
     }
@@ -81,7 +99,7 @@ impl Parts {
 mod tests {
     use super::*;
     use crate::primitives::id::{OrderId, ProductId};
-    use crate::primitives::{Quantity, Sku, Timestamp};
+    use crate::primitives::{Note, Quantity, Sku, Timestamp};
     use crate::tenant::payments::Method;
     use crate::tenant::sales::{ImportLine, SaleLine, SalePayment};
 
@@ -91,6 +109,9 @@ mod tests {
             product_id: ProductId::from_bytes([2; 16]),
             quantity: Quantity::new(3).expect("good"),
             unit_price_minor: Some(99),
+            price_reason: None,
+            discount_minor: None,
+            discount_reason: None,
         };
         let payment = SalePayment {
             id: None,
@@ -101,6 +122,8 @@ mod tests {
             id: Some(OrderId::from_bytes([1; 16])),
             sold_at: Some(Timestamp::from_millis_clamped(1_700_000_000_000)),
             lines: vec![line],
+            discount_minor: None,
+            discount_reason: None,
             payments: vec![payment],
             email: None,
             buyer: None,
@@ -141,6 +164,12 @@ mod tests {
             changed(|sale| sale.sold_at = None),
             changed(|sale| sale.lines[0].quantity = Quantity::new(4).expect("good")),
             changed(|sale| sale.lines[0].unit_price_minor = None),
+            changed(|sale| sale.lines[0].discount_minor = Some(0)),
+            changed(|sale| sale.lines[0].discount_minor = Some(5)),
+            changed(|sale| sale.lines[0].discount_reason = Note::parse("5").ok()),
+            changed(|sale| sale.lines[0].price_reason = Note::parse("5").ok()),
+            changed(|sale| sale.discount_minor = Some(5)),
+            changed(|sale| sale.discount_reason = Note::parse("5").ok()),
             changed(|sale| sale.payments[0].method = Method::Manual),
             changed(|sale| sale.payments[0].amount_minor += 1),
             changed(|sale| sale.email = crate::primitives::Email::parse("a@b.c").ok()),

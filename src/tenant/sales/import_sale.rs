@@ -40,12 +40,17 @@ pub fn import_sale(
                 .id,
             quantity: line.quantity,
             unit_price_minor: Some(line.unit_price_minor),
+            price_reason: None,
+            discount_minor: None,
+            discount_reason: None,
         });
     }
     let command = RecordSale {
         id: Some(id),
         sold_at: Some(sale.sold_at),
         lines: sale_lines,
+        discount_minor: None,
+        discount_reason: None,
         payments: vec![SalePayment {
             id: Some(PaymentId::derived(&format!("{name}:payment"))),
             method: Method::Cash,

@@ -1,9 +1,7 @@
 //! Types of sales that have taken place, and the reasons to refuse one.
 
-use serde_json::{Map, Value, json};
-
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
-use crate::primitives::{Class, Email, Quantity, Refusal, Sku, Timestamp};
+use crate::primitives::{Email, Note, Quantity, Sku, Timestamp, refusals};
 use crate::storage::StorageError;
 use crate::tenant::checkout::SellRefused;
 use crate::tenant::finance::{SettleRefused, Settlement};
@@ -18,6 +16,9 @@ pub struct RecordSale {
     /// Default: now.
     pub sold_at: Option<Timestamp>,
     pub lines: Vec<SaleLine>,
+    /// The discount of the whole sale, after those of the lines, in the terms of the prices.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
     pub payments: Vec<SalePayment>,
     /// The address for the confirmation, if any.
     pub email: Option<Email>,
@@ -32,8 +33,12 @@ pub struct SaleLine {
     pub id: Option<OrderLineId>,
     pub product_id: ProductId,
     pub quantity: Quantity,
-    /// Unit price, if different from the catalog's.
+    /// Price of one whole unit, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
+    pub price_reason: Option<Note>,
+    /// The discount of the line, in the terms of its price.
+    pub discount_minor: Option<i64>,
+    pub discount_reason: Option<Note>,
 }
 
 /// A payment of a sale.
@@ -54,65 +59,25 @@ pub struct Recorded {
     pub settlement: Settlement,
 }
 
-/// Reasons to refuse a sale; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum SaleRefused {
-    /// The id was used before with other content.
-    #[error("the id {0} belongs to another sale, line or payment; use a new id")]
-    IdConflict(String),
-    #[error("sold_at lies in the future; set the till's clock")]
-    SoldInFuture,
-    /// Older than the period for which books are kept.
-    #[error(
-        "sold_at lies more than ten years back; set the till's clock, or import old sales with \
-         `tillbox sales import`"
-    )]
-    SoldTooLongAgo,
-    /// The products cannot be sold as requested.
-    #[error(transparent)]
-    Sell(#[from] SellRefused),
-    /// An imported sale whose lines do not add up to its total.
-    #[error("the lines add up to {priced} with tax, but the total is {stated} (minor units)")]
-    TotalMismatch { priced: i64, stated: i64 },
-    /// A step of the books was refused.
-    #[error(transparent)]
-    Settle(#[from] SettleRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for SaleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::IdConflict(_) => Class::Conflict,
-            Self::SoldInFuture | Self::SoldTooLongAgo | Self::TotalMismatch { .. } => {
-                Class::Invalid
-            }
-            Self::Sell(refused) => refused.class(),
-            Self::Settle(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a sale; the first that applies wins, in this order.
+    pub enum SaleRefused {
+        /// The id was used before with other content.
+        IdConflict(String): Conflict "id_conflict",
+            "the id {0} belongs to another sale, line or payment; use a new id";
+        SoldInFuture: Invalid "sold_at_in_future",
+            "sold_at lies in the future; set the till's clock";
+        /// Older than the period for which books are kept.
+        SoldTooLongAgo: Invalid "sold_at_too_old",
+            "sold_at lies more than ten years back; set the till's clock, or import old sales \
+             with `tillbox sales import`";
+        /// An imported sale whose lines do not add up to its total.
+        TotalMismatch { priced: i64, stated: i64 }: Invalid "total_mismatch",
+            "the lines add up to {priced} with tax, but the total is {stated} (minor units)";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::IdConflict(_) => "id_conflict",
-            Self::SoldInFuture => "sold_at_in_future",
-            Self::SoldTooLongAgo => "sold_at_too_old",
-            Self::TotalMismatch { .. } => "total_mismatch",
-            Self::Sell(refused) => refused.code(),
-            Self::Settle(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
-
-    fn facts(&self) -> Map<String, Value> {
-        match self {
-            Self::IdConflict(id) => Map::from_iter([("id".to_owned(), json!(id))]),
-            Self::Sell(refused) => refused.facts(),
-            Self::Settle(refused) => refused.facts(),
-            _ => Map::new(),
-        }
+    inherits { Sell(SellRefused), Settle(SettleRefused), Storage(StorageError) }
+    facts {
+        Self::IdConflict(id) => { id: id },
     }
 }
 
@@ -144,32 +109,12 @@ pub enum ImportedSale {
     Known,
 }
 
-/// Reasons to refuse a sale; the first that applies wins, in this order.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportSaleRefused {
-    /// A product is not in the catalog.
-    #[error("there is no product with the SKU `{0}`; import the catalog first")]
-    UnknownSku(Sku),
-    #[error(transparent)]
-    Sale(#[from] SaleRefused),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl Refusal for ImportSaleRefused {
-    fn class(&self) -> Class {
-        match self {
-            Self::UnknownSku(_) => Class::Invalid,
-            Self::Sale(refused) => refused.class(),
-            Self::Storage(error) => error.class(),
-        }
+refusals! {
+    /// Reasons to refuse a sale; the first that applies wins, in this order.
+    pub enum ImportSaleRefused {
+        /// A product is not in the catalog.
+        UnknownSku(Sku): Invalid "unknown_sku",
+            "there is no product with the SKU `{0}`; import the catalog first";
     }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownSku(_) => "unknown_sku",
-            Self::Sale(refused) => refused.code(),
-            Self::Storage(error) => error.code(),
-        }
-    }
+    inherits { Sale(SaleRefused), Storage(StorageError) }
 }

@@ -12,13 +12,13 @@ use crate::primitives::id::{OrderId, OrderKind, OrderLineKind, ProductId};
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
 use crate::primitives::{Digest, Money, Timestamp};
 use crate::storage::TenantWork;
-use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
+use crate::tenant::checkout::{SellRefused, mark_in_use, sellable, stock_requests};
 use crate::tenant::currency::Published;
 use crate::tenant::finance;
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
 use crate::tenant::payments;
-use crate::tenant::pricing::{self, DraftLine, PricingRefused};
+use crate::tenant::pricing::{self, DraftLine, Priced, PricingRefused};
 use crate::tenant::{Policy, catalog, currency, settings};
 
 /// Records a sale: order, payments, stock, and all the books of a paid order. After an error
@@ -43,6 +43,19 @@ pub(super) enum Source {
     Import { total_minor: i64 },
 }
 
+impl Source {
+    /// Refuses an imported sale whose lines do not add up to the amount paid.
+    const fn require_total(self, total: Money) -> Result<(), SaleRefused> {
+        let priced = total.minor();
+        match self {
+            Self::Import {
+                total_minor: stated,
+            } if stated != priced => Err(SaleRefused::TotalMismatch { priced, stated }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Records a sale; its id, if any, is bound to `hash`.
 pub(super) fn record_as(
     work: &mut TenantWork,
@@ -64,17 +77,10 @@ pub(super) fn record_as(
     refuse_known_ids(work, command)?;
     let sold_at = sold_at(work, command, source)?;
     let drafts = drafts(work, command, source)?;
-    let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
-    let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at)
+    let shop = settings::shop(work)?;
+    let priced = priced(work, command, &drafts, shop.prices_include_tax, sold_at)
         .map_err(SellRefused::from)?;
-    if let Source::Import {
-        total_minor: stated,
-    } = source
-        && stated != priced.total.minor()
-    {
-        let priced = priced.total.minor();
-        return Err(SaleRefused::TotalMismatch { priced, stated });
-    }
+    source.require_total(priced.total)?;
     let rate = currency::rate_for(work, published, shop.currency, priced.total, sold_at)
         .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
@@ -94,6 +100,7 @@ pub(super) fn record_as(
         status: OrderStatus::Paid,
         prices_include_tax: shop.prices_include_tax,
         priced,
+        discount_reason: command.discount_reason.clone(),
         email: command.email.clone(),
         buyer: command.buyer.clone(),
         cart_id: None,
@@ -102,6 +109,7 @@ pub(super) fn record_as(
         exchange_rate_id,
     };
     let order = orders::insert_order(work, new)?;
+    mark_in_use(work, &drafts)?;
     let payments = tender::pay(work, &order, &tenders)?;
     let settlement = finance::settle(work, policy, order, &payments, goods, sold_at)?;
     Ok(Recorded {
@@ -179,10 +187,26 @@ fn drafts(
             id: line.id.unwrap_or_else(|| work.new_id::<OrderLineKind>()),
             quantity: line.quantity,
             unit_price: line.unit_price_minor.map_or(Ok(product.price), price)?,
+            price_reason: line.price_reason.clone(),
+            discount: price(line.discount_minor.unwrap_or(0))?,
+            discount_reason: line.discount_reason.clone(),
             product,
         });
     }
     Ok(drafts)
+}
+
+/// Prices the lines with their discounts and that of the sale.
+fn priced(
+    work: &TenantWork,
+    command: &RecordSale,
+    drafts: &[DraftLine],
+    included: bool,
+    at: Timestamp,
+) -> Result<Priced, PricingRefused> {
+    let sold_in = drafts[0].unit_price.currency();
+    let discount = Money::price(command.discount_minor.unwrap_or(0), sold_in)?;
+    pricing::price(work, drafts, discount, included, at)
 }
 
 /// A product in the currency of the first line; the first line decides.

@@ -18,17 +18,18 @@ pub(super) struct Tender {
     tendered: Option<Money>,
 }
 
-/// Allocates payments to a total: each covers a part of it, together they cover it, and only cash
-/// gives change. A total of zero needs no payment.
+/// Allocates payments to a total: each covers a part of it, together they cover it, and only some
+/// methods give change. A total of zero needs no payment.
 pub(super) fn put_to(
     work: &TenantWork,
     policy: &Policy,
     payments: &[SalePayment],
     total: Money,
 ) -> Result<Vec<Tender>, SellRefused> {
-    payments
-        .iter()
-        .try_for_each(|payment| payments::require_method(policy, payment.method))?;
+    for payment in payments {
+        payments::require_method(policy, payment.method)?;
+        payments::require_reference(payment.method, None)?;
+    }
     if !total.is_zero() && payments.iter().any(|payment| payment.amount_minor == 0) {
         return Err(PaymentRefused::Zero(total).into());
     }
@@ -63,13 +64,13 @@ pub(super) fn put_to(
     }
 }
 
-/// Deducts change from the cash payments, the last first; returns the remainder that could not be
-/// given.
+/// Deducts change from the payments that give it, the last first; returns the remainder that could
+/// not be given.
 fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, MoneyError> {
     for tender in tenders
         .iter_mut()
         .rev()
-        .filter(|tender| tender.method == Method::Cash)
+        .filter(|tender| tender.method.rules().gives_change)
     {
         if change.is_zero() {
             break;

@@ -1,9 +1,8 @@
 //! Appends queued audit entries to the chain.
 
 use super::payload;
-use crate::platform::audit::AuditEntry;
+use crate::platform::audit::{self, AuditEntry};
 use crate::storage::TenantWork;
-use crate::tenant::audit;
 use crate::worker::JobError;
 
 pub(super) fn append(work: &mut TenantWork<'_>, text: &str) -> Result<(), JobError> {

@@ -17,6 +17,7 @@ use super::JobError;
 use crate::alerts::recipients::AlertRecipients;
 use crate::app::Ports;
 use crate::outbound::mail::Mailer;
+use crate::platform::alerts::AlertChannel;
 use crate::primitives::Stopwatch;
 use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
@@ -67,22 +68,25 @@ pub struct Handlers(pub &'static [(&'static str, Handler)]);
 
 /// The handlers of this program.
 pub const ALL: Handlers = Handlers(&[
-    (platform::alerts::MAIL, Handler::Outbound(alerts::send_mail)),
     (
-        platform::alerts::WEBHOOK,
-        Handler::Outbound(alerts::call_webhook),
+        AlertChannel::Webhook.job_kind(),
+        Handler::Outbound(|job| alerts::send(job, AlertChannel::Webhook)),
+    ),
+    (
+        AlertChannel::Mail.job_kind(),
+        Handler::Outbound(|job| alerts::send(job, AlertChannel::Mail)),
     ),
     (
         platform::alerts::WINDOW_END,
         Handler::Local(alerts::end_window),
     ),
-    (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
+    (platform::audit::APPEND_AUDIT, Handler::Local(audit::append)),
     (
         tenant::inventory::EXPIRE_RESERVATION,
         Handler::Local(inventory::expire),
     ),
     (
-        tenant::orders::CONFIRMATION,
+        tenant::confirmation::CONFIRMATION,
         Handler::Outbound(orders::send_confirmation),
     ),
     (
@@ -109,4 +113,16 @@ impl Handlers {
 fn payload<T: DeserializeOwned>(text: &str) -> Result<T, JobError> {
     serde_json::from_str(text)
         .map_err(|error| JobError::permanent(format!("the payload is invalid: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_alerts_of_each_channel() {
+        for channel in AlertChannel::ALL {
+            assert!(ALL.find(channel.job_kind()).is_some(), "{channel}");
+        }
+    }
 }

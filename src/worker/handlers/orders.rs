@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
+use crate::primitives::Money;
 use crate::primitives::id::JobId;
-use crate::primitives::{Money, chain};
-use crate::tenant::orders::{self, Confirmation, ConfirmationJob};
+use crate::tenant::confirmation::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
 
 /// The longest product name in a line of the mail, in characters. With a quantity and an amount,
@@ -20,7 +20,7 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     let ConfirmationJob { order_id } = payload(outbound_job.payload)?;
     let found = outbound_job
         .db
-        .read(move |view| orders::confirmation(view, order_id))
+        .read(move |view| confirmation::confirmation(view, order_id))
         .wait()?;
     // The address was erased in the meantime, so no mail is sent.
     let Some(confirmation) = found else {
@@ -30,14 +30,7 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     outbound_job
         .mailer
         .send(&mail, outbound_job.remaining())
-        .map_err(|error| {
-            let text = chain(&error);
-            if error.is_permanent() {
-                JobError::permanent(text)
-            } else {
-                JobError::transient(text)
-            }
-        })
+        .map_err(JobError::from)
 }
 
 fn mail(job_id: JobId, confirmation: &Confirmation) -> Mail {
@@ -115,7 +108,7 @@ fn table(text: &mut String, confirmation: &Confirmation) {
     }
 }
 
-fn row((name, quantity, total): &(String, i64, Money)) -> (String, String, String) {
+fn row((name, quantity, total): &(String, String, Money)) -> (String, String, String) {
     let mut shown: String = name.chars().take(NAME_CHARS_MAX).collect();
     if name.chars().count() > NAME_CHARS_MAX {
         shown.pop();
@@ -145,13 +138,13 @@ mod tests {
             number: "1042".to_owned(),
             placed_at: Timestamp::parse("2026-01-15T10:00:00Z").unwrap(),
             lines: vec![
-                ("Crème brûlée".to_owned(), 2, money(980)),
+                ("Crème brûlée".to_owned(), "2".to_owned(), money(980)),
                 (
                     "A grinder with a name that is longer than any label can hold".to_owned(),
-                    1,
+                    "1".to_owned(),
                     money(129_900),
                 ),
-                ("Paper filters".to_owned(), 100, money(1_000)),
+                ("Paper filters".to_owned(), "100".to_owned(), money(1_000)),
             ],
             tax: money(21_056),
             total: money(131_880),

@@ -1,7 +1,7 @@
 //! Tests of `/v1/carts`.
 
 use serde_json::{Value, json};
-use tillbox::primitives::limits::{PRICE_MINOR_MAX, QUANTITY_MAX};
+use tillbox::primitives::limits::{PRICE_MINOR_MAX, QUANTITY_INTEGER_MAX, QUANTITY_MAX};
 use tillbox::tenancy::Scope;
 
 use crate::support::answer::pointers;
@@ -84,7 +84,8 @@ async fn fills_cart_and_shows_current_prices() {
     assert_eq!(
         item(0),
         &json!({"id": item(0)["id"], "product_id": tea, "sku": "TEA", "name": "Product TEA",
-            "quantity": 5, "unit_price_minor": 499, "total_minor": 2495})
+            "quantity": 5, "unit": "C62", "quantity_scale": 0, "unit_price_minor": 499,
+            "total_minor": 2495})
     );
     assert_eq!(
         (&item(1)["sku"], &filled["subtotal_minor"]),
@@ -273,7 +274,7 @@ async fn rejects_invalid_values_and_leaves_cart_unchanged() {
     for quantity in [
         json!(0),
         json!(-1),
-        json!(QUANTITY_MAX + 1),
+        json!(QUANTITY_INTEGER_MAX + 1),
         json!(1_000_000_000_000_i64),
         json!(1.5),
         json!("2"),
@@ -383,8 +384,9 @@ async fn limits_quantity_of_line_and_lines_of_cart() {
     shop.raw(&format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {lines})
          INSERT INTO product (id, sku, name, price_minor, currency, tax_class, track_stock, \
-         active, version, created_at, updated_at)
-         SELECT randomblob(16), 'BULK-' || i, 'Bulk', 1, 'EUR', 'standard', 0, 1, 1, 0, 0 FROM n;
+         active, version, created_at, updated_at, unit, quantity_scale, in_use)
+         SELECT randomblob(16), 'BULK-' || i, 'Bulk', 1, 'EUR', 'standard', 0, 1, 1, 0, 0, 'C62', \
+         0, 1 FROM n;
          INSERT INTO cart_item (id, cart_id, product_id, quantity) SELECT randomblob(16), \
          x'{hex}', id, 1 FROM product WHERE sku LIKE 'BULK-%';"
     ))

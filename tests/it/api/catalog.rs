@@ -45,7 +45,8 @@ async fn creates_product_and_keeps_it_over_a_restart() {
     let expected = json!({
         "id": id, "sku": "A-1", "barcode": "4006381333931", "name": "Apple", "price_minor": 120,
             "currency": "EUR",
-        "tax_class": "standard", "track_stock": true, "category_id": category, "active": true
+        "tax_class": "standard", "track_stock": true, "category_id": category, "active": true,
+        "unit": "C62", "quantity_scale": 0, "updated_at": "2026-01-15T10:00:00Z"
     });
     assert_eq!(created.json(), expected);
     assert_eq!(created.header("etag"), Some("\"v1\""));

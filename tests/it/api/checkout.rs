@@ -65,7 +65,8 @@ async fn writes_only_pending_order_payment_and_reservation() {
             "status": "pending", "amount_minor": 925,
                "tendered_minor": null, "change_minor": 0, "currency": "EUR",
                    "provider_reference": null, "failure_code": null,
-               "created_at": "2026-01-15T10:00:00Z", "succeeded_at": null})
+               "created_at": "2026-01-15T10:00:00Z",
+               "updated_at": "2026-01-15T10:00:00Z", "succeeded_at": null})
     );
     assert_eq!(shop.stock(&tea).await, [10, 2, 8]);
     let shown = shop
@@ -101,7 +102,7 @@ async fn writes_all_books_in_one_confirmation() {
             ("financial_order", 1),
             ("financial_transaction", 1),
             ("invoice", 1),
-            ("ledger_account", 4),
+            ("ledger_account", 5),
             ("ledger_entry", 1),
             ("ledger_transfer", 2),
             ("inventory_movement", 1),

@@ -134,8 +134,9 @@ async fn rejects_invalid_currency() {
 async fn shows_and_changes_settings() {
     let shop = TestApp::start().tenant("corner");
     let shown = shop.get("/v1/settings/currency").send().await.expect(200);
-    let settings =
-        json!({"base_currency": "EUR", "rate_source": "manual_first", "rate_max_age_days": 7});
+    let settings = json!({"base_currency": "EUR", "rate_source": "manual_first",
+            "rate_max_age_days": 7,
+            "updated_at": "2026-01-15T10:00:00Z"});
     assert_eq!(
         (shown.json(), shown.header("etag")),
         (settings, Some("\"v1\""))
@@ -149,8 +150,9 @@ async fn shows_and_changes_settings() {
         .send()
         .await
         .expect(200);
-    let settings =
-        json!({"base_currency": "EUR", "rate_source": "published", "rate_max_age_days": 7});
+    let settings = json!({"base_currency": "EUR", "rate_source": "published",
+            "rate_max_age_days": 7,
+            "updated_at": "2026-01-15T10:00:00Z"});
     assert_eq!(
         (changed.json(), changed.header("etag")),
         (settings, Some("\"v2\""))

@@ -1,7 +1,7 @@
 //! Tests of `/v1/inventory`: stock and its movements.
 
 use serde_json::{Value, json};
-use tillbox::primitives::limits::{QUANTITY_MAX, STOCK_MAX};
+use tillbox::primitives::limits::{QUANTITY_INTEGER_MAX, STOCK_MAX};
 use tillbox::tenancy::Scope;
 
 use crate::support::answer::pointers;
@@ -48,7 +48,8 @@ async fn reports_zero_for_uncounted_product() {
     let tea = shop.product("TEA", 100).await;
     assert_eq!(
         stock(&shop, &tea).await,
-        json!({"product_id": tea, "on_hand": 0, "reserved": 0, "available": 0})
+        json!({"product_id": tea, "on_hand": 0, "reserved": 0, "available": 0,
+            "unit": "C62", "quantity_scale": 0, "updated_at": null})
     );
     assert_eq!(shop.count("SELECT count(*) FROM stock"), 0);
 }
@@ -64,7 +65,7 @@ async fn adjusts_stock_with_movement_and_audit_job() {
     assert_eq!(
         moved,
         json!({"id": moved["id"], "product_id": tea, "kind": "adjustment", "quantity_delta": 12,
-            "on_hand_after": 12, "order_id": null,
+            "on_hand_after": 12, "unit": "C62", "quantity_scale": 0, "order_id": null,
                "reason": "delivery", "at": "2026-01-15T10:00:00Z"})
     );
     adjust(
@@ -104,7 +105,8 @@ async fn sets_counted_stock_and_ignores_equal_count() {
         .expect(200);
     assert_eq!(
         counted.json(),
-        json!({"product_id": tea, "on_hand": 7, "reserved": 0, "available": 7})
+        json!({"product_id": tea, "on_hand": 7, "reserved": 0, "available": 7,
+            "unit": "C62", "quantity_scale": 0, "updated_at": "2026-01-15T10:00:00Z"})
     );
     let before = traces(&shop);
     count(&shop, &tea, json!({"on_hand": 7})).await.expect(200);
@@ -175,7 +177,12 @@ async fn rejects_invalid_corrections_with_all_faults() {
         pointers(&faulty.refused(422, "validation_failed")),
         ["/product_id", "/quantity_delta", "/reason"]
     );
-    for delta in [QUANTITY_MAX + 1, -QUANTITY_MAX - 1, i64::MIN, i64::MAX] {
+    for delta in [
+        QUANTITY_INTEGER_MAX + 1,
+        -QUANTITY_INTEGER_MAX - 1,
+        i64::MIN,
+        i64::MAX,
+    ] {
         let body = json!({"product_id": tea, "quantity_delta": delta, "reason": "x"});
         assert_eq!(
             pointers(&adjust(&shop, body).await.refused(422, "validation_failed")),

@@ -63,10 +63,12 @@ async fn sums_trial_balance_up_to_its_time() {
         [
             "1000 EUR 1190 0",
             "1200 EUR 2380 0",
+            "1210 EUR 0 0",
             "2200 EUR 0 570",
             "4000 EUR 0 3000",
             "1000 USD 476 0",
             "1200 USD 0 0",
+            "1210 USD 0 0",
             "2200 USD 0 76",
             "4000 USD 0 400"
         ]
@@ -114,6 +116,7 @@ async fn creates_accounts_for_each_currency_sold_in() {
         accounts["data"],
         json!([{"code": "1000", "name": "Cash", "currency": "JPY", "kind": "asset"},
                {"code": "1200", "name": "Payment clearing", "currency": "JPY", "kind": "asset"},
+               {"code": "1210", "name": "Card clearing", "currency": "JPY", "kind": "asset"},
                {"code": "2200", "name": "Sales tax payable", "currency": "JPY",
                    "kind": "liability"},
                {"code": "4000", "name": "Sales revenue", "currency": "JPY", "kind": "revenue"}])
@@ -129,7 +132,7 @@ async fn lists_entries_with_their_transfers() {
         .product_with("MUG", 100, json!({"tax_class": "vat"}))
         .await;
     sale(&shop, &mug, "2026-01-01T00:00:00Z", "cash", 1_000).await;
-    sale(&shop, &mug, "2025-01-01T00:00:00Z", "manual", 2_000).await;
+    sale(&shop, &mug, "2025-01-01T00:00:00Z", "card", 2_000).await;
     let first = shop
         .get("/v1/ledger/transactions?limit=1")
         .send()
@@ -145,8 +148,8 @@ async fn lists_entries_with_their_transfers() {
         "description": format!("Order {order}"), "booked_at": at, "transfers": transfers}])
     };
     let transfers = json!([
-        transfer("1200", "4000", 2_000),
-        transfer("1200", "2200", 380)
+        transfer("1210", "4000", 2_000),
+        transfer("1210", "2200", 380)
     ]);
     assert_eq!(
         first["data"],
@@ -199,7 +202,7 @@ async fn lists_accounts_by_currency_and_then_by_code() {
         .map(name)
         .collect();
     let expected = ["CHF", "EUR"].iter().flat_map(|currency| {
-        ["1000", "1200", "2200", "4000"].map(|code| format!("{currency} {code}"))
+        ["1000", "1200", "1210", "2200", "4000"].map(|code| format!("{currency} {code}"))
     });
     assert_eq!(listed, expected.collect::<Vec<_>>());
 }

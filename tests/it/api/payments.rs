@@ -195,6 +195,56 @@ async fn confirms_payment_by_its_own_path() {
 }
 
 #[tokio::test]
+async fn confirms_card_payment_with_or_without_reference() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    for (key, body) in [
+        ("bare", json!({})),
+        (
+            "receipt",
+            json!({"provider_reference": "terminal 7, receipt 12"}),
+        ),
+    ] {
+        let placed = shop.place(&[(&tea, 1)], "card").await;
+        let path = format!("/v1/payments/{}/confirm", placed.payment);
+        let call = shop.post(&path).key(key).json(body.clone());
+        let done = call.send().await.expect(200).json();
+        assert_eq!(
+            (
+                &done["payment"]["method"],
+                &done["payment"]["provider_reference"]
+            ),
+            (&json!("card"), &body["provider_reference"])
+        );
+        let again = shop.post(&path).key(&format!("{key} again")).json(body);
+        again.send().await.refused(409, "payment_already_processed");
+    }
+    let debited = shop.rows("SELECT DISTINCT debit_code FROM ledger_transfer");
+    assert_eq!(debited, ["1210"]);
+    let placed = shop.place(&[(&tea, 1)], "card").await;
+    let path = format!("/v1/payments/{}/cancel", placed.payment);
+    let cancelled = shop.post(&path).send().await.expect(200).json();
+    assert_eq!(cancelled["status"], "cancelled");
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn names_all_methods_when_one_is_unknown() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    let placed = shop.place(&[(&tea, 1)], "cash").await;
+    let refused = open(&shop, "o", &placed.order, "cheque")
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(
+        refused["errors"][0]["detail"],
+        "unknown payment method; use one of cash, card, manual, test"
+    );
+}
+
+#[tokio::test]
 async fn accepts_new_payment_after_cancellation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");

@@ -265,7 +265,13 @@ fn describes_every_code() {
                     .unwrap_or_default(),
             ));
         }
+        for (place, _) in product.match_indices("refusals! {") {
+            codes.extend(codes_in(
+                product[place..].split("\n}\n").next().unwrap_or_default(),
+            ));
+        }
         for call in [
+            "shop.find(",
             "Problem::new(",
             "Problem::of_status(",
             "Problem::not_found(",

@@ -49,7 +49,7 @@ async fn writes_expected_rows_for_one_sale() {
             ("financial_order", 1),
             ("financial_transaction", 1),
             ("invoice", 1),
-            ("ledger_account", 4),
+            ("ledger_account", 5),
             ("ledger_entry", 1),
             ("ledger_transfer", 1),
             ("inventory_movement", 1),
@@ -132,11 +132,13 @@ async fn books_each_payment_method_and_gives_change() {
         json!({"lines": [{"product_id": mug, "quantity": 1}],
         "payments": [{"method": method, "amount_minor": amount}]})
     };
-    let refused = shop
-        .sale("over", over("manual", 1_191))
-        .await
-        .refused(422, "payment_exceeds_total");
-    assert_eq!(refused["total_minor"], 1_190);
+    for method in ["manual", "card"] {
+        let refused = shop
+            .sale("over", over(method, 1_191))
+            .await
+            .refused(422, "payment_exceeds_total");
+        assert_eq!(refused["total_minor"], 1_190);
+    }
     let refused = shop
         .sale("under", over("cash", 1_189))
         .await
@@ -163,17 +165,36 @@ async fn books_each_payment_method_and_gives_change() {
 }
 
 #[tokio::test]
+async fn books_card_payments_on_their_own_account() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let mug = shop.product("MUG", 1_190).await;
+    let payments =
+        json!([{"method": "card", "amount_minor": 1_000}, {"method": "cash", "amount_minor": 200}]);
+    let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
+    let sold = shop.sale("card", body).await.expect(201).json();
+    let parts = &sold["payments"];
+    assert_eq!(
+        (&parts[0]["amount_minor"], &parts[0]["change_minor"]),
+        (&json!(1_000), &json!(0))
+    );
+    assert_eq!(parts[1]["change_minor"], 10);
+    assert_eq!(
+        shop.rows("SELECT debit_code, amount_minor FROM ledger_transfer ORDER BY seq"),
+        ["1210|1000", "1000|190"]
+    );
+    shop.assert_integrity();
+}
+
+#[tokio::test]
 async fn sums_exclusive_and_inclusive_tax_to_the_cent() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("full", 190_000).await;
     shop.tax_class("low", 70_000).await;
-    let thing = |sku: &'static str, price, class: &'static str| {
-        let shop = shop.clone();
-        async move {
-            shop.product_with(sku, price, json!({"tax_class": class}))
-                .await
-        }
+    let thing = async |sku, price, class| {
+        let class = json!({"tax_class": class});
+        shop.product_with(sku, price, class).await
     };
     let (a, b, c) = (
         thing("A", 33, "full").await,
@@ -212,9 +233,12 @@ async fn sums_exclusive_and_inclusive_tax_to_the_cent() {
     );
     assert_eq!(
         order["tax_lines"],
-        json!([{"name": "Tax full", "rate_ppm": 190_000, "net_minor": 99, "tax_minor": 19},
-               {"name": "Tax low", "rate_ppm": 70_000, "net_minor": 199, "tax_minor": 14},
-               {"name": "No tax", "rate_ppm": 0, "net_minor": 1, "tax_minor": 0}])
+        json!([{"name": "Tax full", "rate_ppm": 190_000, "discount_minor": 0, "net_minor": 99,
+                "tax_minor": 19},
+               {"name": "Tax low", "rate_ppm": 70_000, "discount_minor": 0, "net_minor": 199,
+                "tax_minor": 14},
+               {"name": "No tax", "rate_ppm": 0, "discount_minor": 0, "net_minor": 1,
+                "tax_minor": 0}])
     );
     // Inclusive: 99 × 19 / 119 = 15.81 → 16, spread 6 + 5 + 5; 199 × 7 / 107 = 13.02 → 13.
     shop.prices_include_tax(true).await;

@@ -15,7 +15,8 @@ async fn shows_and_changes_shop() {
         shown.json(),
         json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": false,
             "timezone": "UTC", "legal_name": null, "address": null, "country": null,
-            "vat_id": null, "tax_id": null, "contact_email": null, "contact_phone": null})
+            "vat_id": null, "tax_id": null, "contact_email": null, "contact_phone": null,
+            "updated_at": "2026-01-15T10:00:00Z"})
     );
     assert_eq!(shown.header("etag"), Some("\"v1\""));
     let changed = shop

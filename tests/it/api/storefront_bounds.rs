@@ -388,12 +388,36 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();
-        blocking(|| retention::prune(&db, &origin, tables, &cut_offs, None, || true))
-            .expect("pruned");
+        blocking(|| {
+            tillbox::platform::retention::prune(&db, &origin, tables, &cut_offs, None, || true)
+        })
+        .expect("pruned");
         shop.count("SELECT count(*) FROM cart")
     };
     assert_eq!(prune(82), 1, "89 days and a moment");
     assert_eq!(prune(1), 0, "90 days and a moment");
+}
+
+#[tokio::test]
+async fn counts_whole_units_of_weighed_products_in_holds() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let fields = json!({"track_stock": true, "unit": "KGM", "quantity_scale": 3});
+    let flour = shop.product_with("FLOUR", 450, fields).await;
+    let path = format!("/v1/inventory/stock/{flour}");
+    let count = shop.patch(&path).json(json!({"on_hand": 60_000}));
+    count.send().await.expect(200);
+    let buyer = Buyer::at(&shop, "203.0.113.1");
+    buyer.order(&flour, 19_500).await.expect(201);
+    let refused = buyer.order(&flour, 501).await;
+    let refused = refused.refused(409, "hold_limit_exceeded");
+    assert_eq!(
+        [&refused["requested"], &refused["held"], &refused["allowed"]],
+        [&json!(501), &json!(19_500), &json!(20_000)]
+    );
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("20.000 kg"), "{detail}");
+    buyer.order(&flour, 500).await.expect(201);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tillbox::primitives::TimeZone;
 use tillbox::tenancy::Scope;
-use tillbox::tenant::settings::{NewShop, NewShopTax};
+use tillbox::tenant::new_shop::{NewShop, NewShopTax};
+use tillbox::tenant::settings::NewSettings;
 
 use crate::support::answer::pointers;
 use crate::support::{TestApp, TestShop};
@@ -167,9 +168,11 @@ async fn allows_keyless_reads_and_requires_scope_for_changes() {
 /// A shop without a tax rate and without "no tax".
 fn unconfigured(app: &TestApp, slug: &str, zone: &str) -> TestShop {
     let shop = NewShop {
-        timezone: TimeZone::parse(zone).expect("a zone"),
+        settings: NewSettings {
+            timezone: TimeZone::parse(zone).expect("a zone"),
+            ..NewShop::untaxed().settings
+        },
         tax: NewShopTax::Later,
-        ..NewShop::untaxed()
     };
     app.tenant_with(slug, "EUR", shop)
 }

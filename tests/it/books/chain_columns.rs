@@ -2,7 +2,7 @@
 //! chain at that entry, and restoring the value mends it.
 
 use serde_json::json;
-use tillbox::tenant::ledger::verify_chain;
+use tillbox::tenant::finance::verify_ledger;
 
 use crate::support::{TestApp, TestShop, blocking};
 
@@ -57,7 +57,7 @@ const COLUMNS: &[(&str, &str, &str)] = &[
 
 fn broken(shop: &TestShop) -> Vec<i64> {
     let db = shop.db();
-    blocking(|| db.read_long(verify_chain).wait()).expect("the chain is walked")
+    blocking(|| db.read_long(verify_ledger).wait()).expect("the chain is walked")
 }
 
 /// Runs SQL past the constraints of the file.

@@ -19,8 +19,10 @@ enum Step {
     Decline(usize),
     /// Changes the status of an order.
     Move(usize, &'static str),
-    /// Sells at once, with prices from the till and a part of the total paid by transfer.
-    Sell(Vec<(usize, i64)>, i64, i64),
+    /// Sells at once, with prices from the till and a part of the total paid by transfer or card. Each
+    /// line
+    /// and the sale have a discount.
+    Sell(Vec<(usize, i64)>, i64, i64, [i64; 2]),
     /// Lets time pass and runs the jobs.
     Wait(u64),
     /// Puts goods on the shelf.
@@ -29,13 +31,19 @@ enum Step {
     IncludeTax(bool),
 }
 
-/// Products of different tax classes. The first two track stock.
-const PRODUCTS: [(&str, i64, &str); 4] = [
-    ("A", 333, "full"),
-    ("B", 1_999, "low"),
-    ("C", 1, "full"),
-    ("D", 0, "standard"),
+/// Products of different tax classes and quantity scales. The first two track stock.
+const PRODUCTS: [(&str, i64, &str, i64); 5] = [
+    ("A", 333, "full", 0),
+    ("B", 1_999, "low", 1),
+    ("C", 1, "full", 0),
+    ("D", 0, "standard", 0),
+    ("E", 51_999, "low", 3),
 ];
+
+fn discounts() -> impl Strategy<Value = [i64; 2]> {
+    let discount = || prop_oneof![Just(0_i64), 0_i64..5, 0_i64..600];
+    [discount(), discount()]
+}
 
 fn step() -> impl Strategy<Value = Step> {
     let lines = || prop::collection::vec((0..PRODUCTS.len(), 1_i64..4), 1..4);
@@ -45,8 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Decline),
         2 => ((0_usize..8), prop::sample::select(vec!["confirm", "ship",
             "cancel"])).prop_map(|(order, event)| Step::Move(order, event)),
-        4 => (lines(), 0_i64..700, 0_i64..2_000).prop_map(|(lines, price,
-            transfer)| Step::Sell(lines, price, transfer)),
+        4 => (lines(), 0_i64..700, 0_i64..2_000, discounts()).prop_map(|(lines, price, transfer,
+            discounts)| Step::Sell(lines, price, transfer, discounts)),
         1 => (0_u64..1_200).prop_map(Step::Wait),
         1 => ((0_usize..2), 1_i64..5).prop_map(|(product, units)| Step::Deliver(product, units)),
         1 => any::<bool>().prop_map(Step::IncludeTax),
@@ -62,13 +70,14 @@ struct Run {
 }
 
 impl Run {
-    async fn begin(app: &TestApp) -> Self {
-        let shop = app.tenant("corner");
+    async fn begin(app: &TestApp, currency: &str) -> Self {
+        let shop = app.tenant_in("corner", currency);
         shop.tax_class("full", 190_000).await;
         shop.tax_class("low", 88_750).await;
         let mut products = Vec::new();
-        for (place, (sku, price, class)) in PRODUCTS.into_iter().enumerate() {
-            let more = json!({"tax_class": class, "track_stock": place < 2});
+        for (place, (sku, price, class, scale)) in PRODUCTS.into_iter().enumerate() {
+            let more = json!({"tax_class": class, "track_stock": place < 2, "unit": "LTR",
+                "quantity_scale": scale});
             products.push(shop.product_with(sku, price, more).await);
         }
         Self {
@@ -92,7 +101,10 @@ impl Run {
         let (shop, key) = (self.shop.clone(), self.key());
         match step {
             Step::Place(lines) => self.place(&key, lines).await,
-            Step::Sell(lines, price, transfer) => self.sell(&key, lines, *price, *transfer).await,
+            Step::Sell(lines, price, transfer, discounts) => {
+                self.sell(&key, lines, (*price, *transfer), *discounts)
+                    .await;
+            }
             Step::Wait(seconds) => {
                 shop.app.advance(Duration::from_secs(*seconds));
                 shop.app.work_off();
@@ -163,15 +175,22 @@ impl Run {
         }
     }
 
-    async fn sell(&self, key: &str, lines: &[(usize, i64)], price: i64, transfer: i64) {
+    async fn sell(
+        &self,
+        key: &str,
+        lines: &[(usize, i64)],
+        (price, transfer): (i64, i64),
+        [of_line, of_sale]: [i64; 2],
+    ) {
         let line = |(product, quantity): &(usize, i64)| {
             json!({"product_id": self.products[*product], "quantity": quantity,
-            "unit_price_minor": price})
+            "unit_price_minor": price, "discount_minor": of_line})
         };
         let lines: Vec<Value> = lines.iter().map(line).collect();
-        let payments = json!([{"method": "manual", "amount_minor": transfer}, {"method": "cash",
+        let method = ["manual", "card"][usize::from(transfer % 2 == 0)];
+        let payments = json!([{"method": method, "amount_minor": transfer}, {"method": "cash",
             "amount_minor": 20_000}]);
-        let body = json!({"lines": lines, "payments": payments});
+        let body = json!({"lines": lines, "payments": payments, "discount_minor": of_sale});
         lawful(&self.shop.sale(key, body).await);
     }
 
@@ -216,12 +235,15 @@ proptest! {
         ..ProptestConfig::default() })]
 
     #[test]
-    fn keeps_books_balanced_over_random_steps(steps in prop::collection::vec(step(), 10..40)) {
+    fn keeps_books_balanced_over_random_steps(
+        steps in prop::collection::vec(step(), 10..40),
+        currency in prop::sample::select(vec!["EUR", "JPY", "KWD"]),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a \
             runtime");
         runtime.block_on(async {
             let app = TestApp::start_dev();
-            let mut run = Run::begin(&app).await;
+            let mut run = Run::begin(&app, currency).await;
             for step in &steps {
                 run.step(step).await;
             }

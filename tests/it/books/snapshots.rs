@@ -62,11 +62,12 @@ async fn records_sale_to_minor_unit_in_snapshot() {
         .await;
     let done = shop.sell(&[(&mug, 2)]).await;
     let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2,
+        "unit": "C62", "quantity_scale": 0, "discount_minor": 0, "shared_discount_minor": 0,
         "unit_price_minor": 1_000, "tax_class": "vat",
         "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380,
             "total_minor": 2_380});
-    let tax_line =
-        json!({"name": "Tax vat", "rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380});
+    let tax_line = json!({"name": "Tax vat", "rate_ppm": 190_000, "discount_minor": 0,
+        "net_minor": 2_000, "tax_minor": 380});
     let sums = json!({"version": 1, "currency": "EUR", "order_number": "ORD-000001",
         "prices_include_tax": false, "lines": [line], "tax_lines": [tax_line],
         "subtotal_minor": 2_000, "discount_minor": 0, "tax_minor": 380, "total_minor": 2_380});

@@ -158,7 +158,7 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ),
     (
         "UPDATE ledger_transfer SET debit_code = '1200' WHERE seq = 1",
-        "ledger",
+        "payment accounts",
     ),
     (
         "UPDATE ledger_transfer SET credit_code = '4000' WHERE credit_code = '2200'",
@@ -173,8 +173,28 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "ledger",
     ),
     (
+        "UPDATE payment SET method = 'card' WHERE method = 'manual'",
+        "payment accounts",
+    ),
+    (
+        "UPDATE payment SET method = 'gift' WHERE status = 'pending'",
+        "vocabularies",
+    ),
+    (
+        "UPDATE job SET queue = 'gift' WHERE seq = 1",
+        "vocabularies",
+    ),
+    (
+        "UPDATE inventory_movement SET kind = 'gift' WHERE kind = 'count'",
+        "vocabularies",
+    ),
+    (
+        "UPDATE sales_order SET channel = 'gift' WHERE status = 'pending'",
+        "vocabularies",
+    ),
+    (
         "UPDATE payment SET method = 'manual' WHERE seq = 1",
-        "ledger",
+        "payment accounts",
     ),
     (
         "DELETE FROM ledger_transfer WHERE entry_seq = 1; DELETE FROM ledger_entry WHERE seq = 1",

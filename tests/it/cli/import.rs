@@ -131,6 +131,37 @@ fn imports_catalog_once_when_repeated() {
     assert_eq!(stored, ["125|1|1"]);
 }
 
+#[test]
+fn imports_units_and_scales() {
+    let importer = Importer::open();
+    let file = importer.file(
+        "products.csv",
+        b"sku,name,price_minor,currency,unit,quantity_scale\nC-1,Cheese,1999,USD,KGM,3\n\
+          T-1,Tea,450,USD,,\nR-1,Rope,90,USD,MTR,\nX-1,X,1,USD,KG,4\nX-2,X,1,USD,KGM,one\n",
+    );
+    let report = importer.catalog(&file).code(0).json();
+    assert_eq!(summary(&report), [5, 3, 0, 0, 2]);
+    let refused = report["refused"].to_string();
+    for reason in [
+        "unit must be one of C62 (piece)",
+        "quantity_scale must be a whole number from 0 to 3",
+        "quantity_scale is not a whole number: `one`",
+    ] {
+        assert!(refused.contains(reason), "{refused}");
+    }
+    let stored = || importer.rows("SELECT sku, unit, quantity_scale FROM product ORDER BY seq");
+    assert_eq!(stored(), ["C-1|KGM|3", "T-1|C62|0", "R-1|MTR|0"]);
+    // Columns that are missing, or empty, keep the stored unit and scale.
+    let file = importer.file(
+        "products.csv",
+        b"sku,name,price_minor,currency,unit,quantity_scale\nC-1,Cheese,1999,USD,,\n\
+          R-1,Rope,90,USD,MTR,2\n",
+    );
+    let report = importer.catalog(&file).code(0).json();
+    assert_eq!(summary(&report), [2, 0, 1, 1, 0]);
+    assert_eq!(stored(), ["C-1|KGM|3", "T-1|C62|0", "R-1|MTR|2"]);
+}
+
 /// The bad lines, each with a part of its reason.
 const REASONS: [(u64, &str); 10] = [
     (3, "sku must not be empty"),

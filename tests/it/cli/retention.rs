@@ -44,8 +44,8 @@ fn counts_and_prunes_with_and_without_daemon() {
     let path = data.join("tenants").join(format!("{id}.db"));
     let put = || {
         let conn = rusqlite::Connection::open(&path).expect("opens");
-        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
-            VALUES (hex(randomblob(8)), zeroblob(32), 200, x'', 0)";
+        let sql = "INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at) \
+            VALUES (randomblob(32), zeroblob(32), 200, x'', 0)";
         conn.execute(sql, []).expect("inserted");
     };
     let rows = |found: &Value| -> i64 {

@@ -1,8 +1,9 @@
 //! One transaction of retention: at most so many rows, and the oldest of them first.
 
 use serde_json::json;
+use tillbox::platform::retention;
 use tillbox::primitives::Origin;
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{CutOffs, Table};
 
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking};
@@ -23,8 +24,8 @@ fn one_batch(app: &TestApp, shop: &TestShop, table: Table) -> i64 {
 const ROWS: &[(Table, &str, &str)] = &[
     (
         Table::IdempotencyKey,
-        "INSERT INTO idempotency_key (key, request_hash, status, body, created_at)
-         SELECT 'k-' || age, zeroblob(32), 200, x'', age FROM ages",
+        "INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at)
+         SELECT randomblob(32), zeroblob(32), 200, x'', age FROM ages",
         "created_at",
     ),
     (

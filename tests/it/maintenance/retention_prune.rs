@@ -312,8 +312,8 @@ async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     let app = TestApp::start();
     let [broken, whole] = ["broken", "whole"].map(|slug| app.tenant(slug));
     for shop in [&broken, &whole] {
-        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
-            VALUES ('k', zeroblob(32), 200, x'', 0)";
+        let sql = "INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at) \
+            VALUES (randomblob(32), zeroblob(32), 200, x'', 0)";
         shop.raw(sql).expect("inserted");
     }
     broken
@@ -503,7 +503,7 @@ async fn leaves_rest_to_next_job_when_time_is_up() {
     assert!(went() < left, "it went on: {left}, {}", went());
     let cut_offs = job.cut_offs;
     let due = shop
-        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .write(move |work| tillbox::platform::retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
     assert!(due.iter().all(|pruned| pruned.rows == 0), "{due:?}");
     let failed = shop.count(
@@ -526,13 +526,13 @@ async fn resumes_run_interrupted_anywhere() {
     busy(&shop, &tea, 5);
     let cut_offs = CutOffs::at(app.now(), 365, 365);
     let due = shop
-        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .write(move |work| tillbox::platform::retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
     let (mut went, mut parts, mut begun) = (0, 0, 0);
     loop {
         let db = shop.db();
         let ran = blocking(|| {
-            retention::prune(
+            tillbox::platform::retention::prune(
                 &db,
                 &Origin::system(),
                 Table::ALL,
@@ -634,8 +634,8 @@ async fn returns_space_and_keeps_file_usable() {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
     let sql = "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
-               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT \
-               'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
+               INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at)
+               SELECT randomblob(32), zeroblob(32), 200, randomblob(3000), 0 FROM n";
     shop.raw(sql).expect("answers of long ago");
     shop.sell(&[(&tea, 1)]).await;
     let checkpoint = || {
@@ -671,8 +671,8 @@ async fn returns_space_in_bounded_steps() {
     let rows = share * 5 / 2 / 4096;
     let sql = format!(
         "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-         INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || \
-         n, zeroblob(32), 200, zeroblob(3500), 0 FROM n"
+         INSERT INTO idempotency_key (key_hash, request_hash, status, body, created_at) SELECT \
+         randomblob(32), zeroblob(32), 200, zeroblob(3500), 0 FROM n"
     );
     shop.raw(&sql).expect("answers of long ago");
     shop.product("TEA", 450).await;

@@ -17,12 +17,14 @@ VALUES (1, x'00000000000000000000000000000001', 'O-1', 'sale', 'paid', 'EUR', 0,
        (2, x'00000000000000000000000000000002', 'O-2', 'checkout', 'pending', 'EUR', 0, 100, 0, \
        19, 119, '[]', NULL, x'00000000000000000000000000000002', 1, 1, NULL);
 INSERT INTO order_line (seq, id, order_id, product_id, sku, name, quantity, unit_price_minor, \
-tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, unit, quantity_scale, \
+discount_minor, shared_discount_minor)
 VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', \
-x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, 119),
+x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, 119, \
+       'C62', 0, 0, 0),
        (2, x'00000000000000000000000000000002', x'00000000000000000000000000000002', \
        x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, \
-       119);
+       119, 'C62', 0, 0, 0);
 INSERT INTO exchange_rate (seq, id, base, quote, numerator, denominator, source, effective_at, \
 created_at)
 VALUES (1, x'00000000000000000000000000000001', 'USD', 'EUR', '0.9', '1', 'manual', 1, 1);
@@ -314,9 +316,10 @@ fn allows_change_of_open_rows_and_rejects_status_change_of_final_rows() {
         "UPDATE order_line SET quantity = 2, net_minor = 200, total_minor = 219 WHERE seq = 2",
         "PRAGMA foreign_keys = OFF;
          INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, \
-         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, unit, \
+         quantity_scale, discount_minor, shared_discount_minor)
          SELECT randomblob(16), x'00000000000000000000000000000003', product_id, sku, name, 1, \
-         100, tax_class, tax_name, 0, 100, 0, 100 FROM order_line WHERE seq = 2",
+         100, tax_class, tax_name, 0, 100, 0, 100, 'C62', 0, 0, 0 FROM order_line WHERE seq = 2",
         "DELETE FROM order_line WHERE order_id = x'00000000000000000000000000000003'",
         "UPDATE sales_order SET status = 'paid', updated_at = 2 WHERE seq = 2",
         "UPDATE sales_order SET status = 'confirmed' WHERE seq = 2",
@@ -351,9 +354,10 @@ fn allows_change_of_open_rows_and_rejects_status_change_of_final_rows() {
         "UPDATE sales_order SET exchange_rate_id = NULL WHERE seq = 1",
         "UPDATE order_line SET order_id = x'00000000000000000000000000000009' WHERE seq = 2",
         "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, \
-         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor, unit, \
+         quantity_scale, discount_minor, shared_discount_minor)
          SELECT randomblob(16), order_id, product_id, sku, name, 1, 100, tax_class, tax_name, 0, \
-         100, 0, 100 FROM order_line WHERE seq = 1",
+         100, 0, 100, 'C62', 0, 0, 0 FROM order_line WHERE seq = 1",
     ] {
         refused(&shop, sql);
     }

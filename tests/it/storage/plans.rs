@@ -78,14 +78,6 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "currency::unsellable::OF_PRODUCTS",
         "scans the products, once for each shop at the start, as a long read",
     ),
-    (
-        "idempotency::STORED_BYTES",
-        "sums all answers, in the long lane",
-    ),
-    (
-        "cart::retention::STORED",
-        "counts all carts and items, in the long lane",
-    ),
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (
         "tenant::orders::store::INSERT",

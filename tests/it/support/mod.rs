@@ -1,15 +1,13 @@
 //! The test harness. A test states an action and its expected result; the harness hides the
 //! mechanics.
 
-pub mod answer;
 pub mod jobs;
 pub mod logs;
-pub mod process;
 pub mod sale;
 pub mod shop;
 pub mod world;
 
-pub use answer::Answer;
+pub use crate::harness::{Answer, answer, process};
 pub use logs::logs;
 pub use shop::{TestApp, TestShop};
 pub use world::World;

@@ -26,7 +26,7 @@ use tillbox::primitives::{
 use tillbox::storage::{Database, StorageError, Tenant};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenancy::{Scope, Scopes, TenantAccess, commands, keys};
-use tillbox::tenant::settings::NewShop;
+use tillbox::tenant::new_shop::NewShop;
 use tower::ServiceExt as _;
 
 use super::{Answer, World, blocking, logs};

@@ -23,7 +23,12 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
             product_id: ProductId::parse(product).expect("an id"),
             quantity: Quantity::new(1).expect("one"),
             unit_price_minor: None,
+            price_reason: None,
+            discount_minor: None,
+            discount_reason: None,
         }],
+        discount_minor: None,
+        discount_reason: None,
         payments: vec![SalePayment {
             id: None,
             method: Method::Cash,

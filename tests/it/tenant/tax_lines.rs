@@ -72,7 +72,8 @@ async fn takes_the_rate_from_its_first_instant_until_the_next_one() {
 
 fn tax_line(name: &str, rate_ppm: i64, net_minor: i64, tax_minor: i64) -> Value {
     json!({
-        "name": name, "net_minor": net_minor, "rate_ppm": rate_ppm, "tax_minor": tax_minor,
+        "discount_minor": 0, "name": name, "net_minor": net_minor, "rate_ppm": rate_ppm,
+        "tax_minor": tax_minor,
     })
 }
 

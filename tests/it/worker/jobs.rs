@@ -226,13 +226,13 @@ fn discards_job_with_invalid_payload_at_once() {
     enqueue(
         &shop,
         Queue::Audit,
-        tillbox::tenant::audit::APPEND_AUDIT,
+        tillbox::platform::audit::APPEND_AUDIT,
         json!({"at": "yesterday"}),
     );
     let tally = run(&app, handlers::ALL);
     assert_eq!((tally.discarded, tally.retried), (1, 0));
     assert_eq!(
-        jobs(&shop, tillbox::tenant::audit::APPEND_AUDIT)
+        jobs(&shop, tillbox::platform::audit::APPEND_AUDIT)
             .last()
             .unwrap(),
         "discarded|1|0"

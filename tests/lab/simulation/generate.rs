@@ -58,8 +58,8 @@ const CURRENCIES: &[&str] = &["EUR", "EUR", "JPY"];
 pub fn opening(rng: &mut Rng) -> Vec<Action> {
     let product = |(sku, currency): (&str, &'static str)| Action::Product {
         sku: sku.to_owned(),
-        // An amount of one minor unit cannot be split into two payments.
-        price: (1 + rng.below(2_000) as i64).max(2),
+        // An amount of one minor unit cannot be split into two payments, not even for a tenth.
+        price: (1 + rng.below(2_000) as i64).max(20),
         currency,
     };
     let mut acts = vec![Action::Tax];
@@ -78,7 +78,7 @@ pub fn action(rng: &mut Rng, shop: &ModelShop) -> Action {
     let chosen = match rng.below(100) {
         0..4 => Some(Action::Product {
             sku: format!("SKU-{}", rng.below(12)),
-            price: (1 + rng.below(5_000) as i64).max(2),
+            price: (1 + rng.below(5_000) as i64).max(20),
             currency: any_currency(rng),
         }),
         4..14 => Some(Action::Adjust {

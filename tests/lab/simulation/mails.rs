@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tillbox::outbound::mail::Mailer;
-use tillbox::tenant::orders::CONFIRMATION;
+use tillbox::tenant::confirmation::CONFIRMATION;
 use tillbox::worker::JobError;
 use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 

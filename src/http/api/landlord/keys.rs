@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::tenants::slug_in_path;
 use crate::app::App;
 use crate::http::api::form::{PageParams, PageView};
+use crate::http::api::view::views;
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathId, PathText};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::{Fault, Problem};
@@ -29,30 +30,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(revoke_key))
 }
 
-#[derive(Serialize, ToSchema)]
-struct KeyView {
-    id: ApiKeyId,
-    name: Name,
-    prefix: String,
-    #[schema(value_type = Vec<String>)]
-    scopes: Vec<Scope>,
-    created_at: Timestamp,
-    /// The time of the last use, to about a minute.
-    last_used_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-}
-
-impl From<KeyRow> for KeyView {
-    fn from(key: KeyRow) -> Self {
-        Self {
-            id: key.id,
-            name: key.name,
-            prefix: key.prefix,
-            scopes: key.scopes.iter().collect(),
-            created_at: key.created_at,
-            last_used_at: key.last_used_at,
-            revoked_at: key.revoked_at,
-        }
+views! {
+    struct KeyView from KeyRow as key {
+        id: ApiKeyId,
+        name: Name,
+        prefix: String,
+        #[schema(value_type = Vec<String>)]
+        scopes: Vec<Scope> = key.scopes.iter().collect(),
+        created_at: Timestamp,
+        /// The time of the last use, to about a minute.
+        last_used_at: Option<Timestamp>,
+        revoked_at: Option<Timestamp>,
     }
 }
 

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::jobs::parse_queue;
 use super::tenant_walk::{CursorParams, TenantBatch, named};
 use crate::app::{App, Stores};
+use crate::http::api::view::views;
 use crate::http::extract::{Landlord, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
 use crate::observe::job_stats::KindStats;
@@ -131,42 +132,26 @@ struct QueueStatsView {
     oldest_ready_at: Option<Timestamp>,
 }
 
-/// The jobs of a kind in the last hour, of all tenants, since the process started. Times are exact
-/// to 25 %.
-#[derive(Serialize, ToSchema)]
-struct KindView {
-    #[schema(value_type = String)]
-    queue: Queue,
-    kind: String,
-    completed: u64,
-    /// Failed attempts that are retried.
-    retried: u64,
-    discarded: u64,
-    held: u64,
-    /// Median time between due and start, in microseconds.
-    wait_p50_us: Option<u64>,
-    /// The 99th percentile.
-    wait_p99_us: Option<u64>,
-    /// Median run time, in microseconds.
-    run_p50_us: Option<u64>,
-    /// The 99th percentile.
-    run_p99_us: Option<u64>,
-}
-
-impl From<KindStats> for KindView {
-    fn from(stats: KindStats) -> Self {
-        Self {
-            queue: stats.queue,
-            kind: stats.kind,
-            completed: stats.completed,
-            retried: stats.retried,
-            discarded: stats.discarded,
-            held: stats.held,
-            wait_p50_us: stats.wait_p50_us,
-            wait_p99_us: stats.wait_p99_us,
-            run_p50_us: stats.run_p50_us,
-            run_p99_us: stats.run_p99_us,
-        }
+views! {
+    /// The jobs of a kind in the last hour, of all tenants, since the process started. Times are
+    /// exact to 25 %.
+    struct KindView from KindStats as stats {
+        #[schema(value_type = Queue)]
+        queue: Queue,
+        kind: String,
+        completed: u64,
+        /// Failed attempts that are retried.
+        retried: u64,
+        discarded: u64,
+        held: u64,
+        /// Median time between due and start, in microseconds.
+        wait_p50_us: Option<u64>,
+        /// The 99th percentile.
+        wait_p99_us: Option<u64>,
+        /// Median run time, in microseconds.
+        run_p50_us: Option<u64>,
+        /// The 99th percentile.
+        run_p99_us: Option<u64>,
     }
 }
 
@@ -312,8 +297,16 @@ fn read_depths(view: &TenantView) -> Result<TenantDepths, StorageError> {
     Ok(TenantDepths { depths, oldest })
 }
 
-fn queue_in_path(text: &str) -> Result<Queue, Problem> {
-    parse_queue(text).map_err(|detail| Problem::new(Class::NotFound, "queue_not_found", detail))
+/// Finds the queue in the path and the tenant in the query, if one is named.
+async fn selected(
+    landlord: &Landlord,
+    name: &str,
+    of: StatsQuery,
+) -> Result<(Queue, Option<TenantAccess>), Problem> {
+    let queue = parse_queue(name)
+        .map_err(|detail| Problem::new(Class::NotFound, "queue_not_found", detail))?;
+    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
+    Ok((queue, tenant))
 }
 
 /// Pauses a queue for all tenants, or for the named one, until it is resumed: no new job begins.
@@ -327,15 +320,12 @@ async fn pause_queue(
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
-    let queue = queue_in_path(&name)?;
-    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
-    let id = tenant.as_ref().map(TenantAccess::id);
-    landlord
-        .app
-        .stores
-        .pauses
-        .pause(landlord.origin, queue, id)
-        .await?;
+    let (queue, tenant) = selected(&landlord, &name, of).await?;
+    let (pauses, id) = (
+        &landlord.app.stores.pauses,
+        tenant.as_ref().map(TenantAccess::id),
+    );
+    pauses.pause(landlord.origin, queue, id).await?;
     Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
 
@@ -350,15 +340,12 @@ async fn resume_queue(
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
-    let queue = queue_in_path(&name)?;
-    let tenant = named(&landlord.app.stores, of.tenant.as_deref()).await?;
-    let id = tenant.as_ref().map(TenantAccess::id);
-    landlord
-        .app
-        .stores
-        .pauses
-        .resume(landlord.origin, queue, id)
-        .await?;
+    let (queue, tenant) = selected(&landlord, &name, of).await?;
+    let (pauses, id) = (
+        &landlord.app.stores.pauses,
+        tenant.as_ref().map(TenantAccess::id),
+    );
+    pauses.resume(landlord.origin, queue, id).await?;
     Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/landlord/retention`: retention of all tenants, its task runs, and the results of the
 //! nightly check.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
@@ -21,6 +22,7 @@ use crate::maintenance::retention::{self, Prune};
 use crate::maintenance::tasks::{self, TaskStatus};
 use crate::maintenance::tenant_files::MaintenanceRefused;
 use crate::platform::page::WalkRequest;
+use crate::platform::retention::Pruned;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::TenantAccess;
 use crate::tenant::prune_now::PrunedNow;
@@ -112,12 +114,22 @@ impl FromBody for PruneCall {
 struct PrunedView {
     /// The tenant of the file; `null` for the landlord's file.
     tenant: Option<Slug>,
-    #[schema(value_type = String)]
-    table: &'static str,
+    table: String,
     /// Rows that were or would be deleted.
     rows: i64,
     /// Older rows are deleted; `null` for rows that are deleted whatever their age.
     cut_off: Option<Timestamp>,
+}
+
+impl PrunedView {
+    fn of<T: Display>(access: Option<&TenantAccess>, pruned: Pruned<T>) -> Self {
+        Self {
+            tenant: access.map(|access| access.slug().clone()),
+            table: pruned.table.to_string(),
+            rows: pruned.rows,
+            cut_off: pruned.cut_off,
+        }
+    }
 }
 
 /// The deleted rows, or those that would be: one item for each tenant and table.
@@ -176,38 +188,13 @@ fn prune_by_age(
     }
     let is_first = named.is_none() && walk.tenant_seq == 0;
     let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
-    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
+    let mut pruned = Vec::new();
     if is_first {
         let rows = retention::prune_landlord(app, &landlord.origin, prune, Some(newest))?;
-        pruned.extend(rows.into_iter().map(|row| PrunedView {
-            tenant: None,
-            table: row.table.as_str(),
-            rows: row.rows,
-            cut_off: Some(row.cut_off),
-        }));
+        pruned.extend(rows.into_iter().map(|row| PrunedView::of(None, row)));
     }
-    for (_, access) in &tenants.batch {
-        match retention::prune_tenant(app, access, &landlord.origin, prune) {
-            Ok(rows) => pruned.extend(rows.into_iter().map(|row| PrunedView {
-                tenant: Some(access.slug().clone()),
-                table: row.table.as_str(),
-                rows: row.rows,
-                cut_off: Some(row.cut_off),
-            })),
-            Err(MaintenanceRefused::ClockSuspect(suspicion)) => {
-                return Err(MaintenanceRefused::ClockSuspect(suspicion).into());
-            }
-            Err(refused) if tenants.is_named() => return Err(refused.into()),
-            Err(refused) => failed.push(FailedView::logged("retention", access, &refused.into())),
-        }
-    }
-    Ok(PruneView {
-        dry_run: prune.dry_run,
-        pruned,
-        failed,
-        next_cursor: tenants
-            .next
-            .map(|position| WalkRequest::cursor(position, i64::MAX)),
+    prune_each(prune.dry_run, &tenants, pruned, |access| {
+        retention::prune_tenant(app, access, &landlord.origin, prune)
     })
 }
 
@@ -219,22 +206,34 @@ fn prune_now(
 ) -> Result<PruneView, Problem> {
     let (app, dry_run) = (&landlord.app, call.prune.dry_run);
     let tenants = TenantBatch::from(&app.stores, named, walk.tenant_seq)?;
-    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
-    for (_, access) in &tenants.batch {
-        match retention::prune_tenant_now(
+    prune_each(dry_run, &tenants, Vec::new(), |access| {
+        retention::prune_tenant_now(
             &app.stores,
             &app.limits,
             access,
             &landlord.origin,
             &call.now,
             dry_run,
-        ) {
-            Ok(kinds) => pruned.extend(kinds.into_iter().map(|(kind, rows)| PrunedView {
-                tenant: Some(access.slug().clone()),
-                table: kind.as_str(),
-                rows,
-                cut_off: None,
-            })),
+        )
+    })
+}
+
+/// Prunes the tenants of a call. A suspect clock ends the call; any other failure skips a tenant
+/// that the caller did not name.
+fn prune_each<T: Display>(
+    dry_run: bool,
+    tenants: &TenantBatch,
+    mut pruned: Vec<PrunedView>,
+    prune: impl Fn(&TenantAccess) -> Result<Vec<Pruned<T>>, MaintenanceRefused>,
+) -> Result<PruneView, Problem> {
+    let mut failed = Vec::new();
+    for (_, access) in &tenants.batch {
+        match prune(access) {
+            Ok(rows) => pruned.extend(
+                rows.into_iter()
+                    .map(|row| PrunedView::of(Some(access), row)),
+            ),
+            Err(refused @ MaintenanceRefused::ClockSuspect(_)) => return Err(refused.into()),
             Err(refused) if tenants.is_named() => return Err(refused.into()),
             Err(refused) => failed.push(FailedView::logged("retention", access, &refused.into())),
         }

@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::app::{App, Limits, Stores};
 use crate::http::api::form::{PageParams, PageView};
+use crate::http::api::view::views;
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
 use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
@@ -25,7 +26,8 @@ use crate::tenancy::commands::{self, DirectoryRefused, TenantRow};
 use crate::tenancy::provision::CreateTenant;
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::disk_usage::Parts;
-use crate::tenant::settings::{NewShop, NewShopTax};
+use crate::tenant::new_shop::{NewShop, NewShopTax};
+use crate::tenant::settings::NewSettings;
 use crate::tenant::tax::AddRate;
 use crate::tenant::tax_presets::{self, Preset};
 
@@ -46,30 +48,17 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(super::retention::routes())
 }
 
-#[derive(Serialize, ToSchema)]
-struct TenantView {
-    id: TenantId,
-    slug: Slug,
-    name: Name,
-    currency: Currency,
-    /// `active` or `suspended`; `creating` and `deleting` while that goes on.
-    #[schema(value_type = String)]
-    status: TenantStatus,
-    domains: Vec<String>,
-    created_at: Timestamp,
-}
-
-impl From<TenantRow> for TenantView {
-    fn from(tenant: TenantRow) -> Self {
-        Self {
-            id: tenant.id,
-            slug: tenant.slug,
-            name: tenant.name,
-            currency: tenant.currency,
-            status: tenant.status,
-            domains: tenant.domains,
-            created_at: tenant.created_at,
-        }
+views! {
+    struct TenantView from TenantRow as tenant {
+        id: TenantId,
+        slug: Slug,
+        name: Name,
+        currency: Currency,
+        /// `active` or `suspended`; `creating` and `deleting` while that goes on.
+        #[schema(value_type = String)]
+        status: TenantStatus,
+        domains: Vec<String>,
+        created_at: Timestamp,
     }
 }
 
@@ -276,10 +265,13 @@ impl FromBody for NewTenant {
             currency: currency?,
             domains: domains.into_iter().collect::<Option<_>>()?,
         };
-        let shop = NewShop {
+        let settings = NewSettings {
             country: country?,
             prices_include_tax: wire.prices_include_tax,
             timezone: timezone?,
+        };
+        let shop = NewShop {
+            settings,
             tax: tax?,
         };
         Some(Self { tenant, shop })
@@ -305,7 +297,7 @@ async fn create_tenant(
     landlord: Landlord,
     Body(NewTenant { tenant, shop }): Body<NewTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
-    let proposed = match (&shop.tax, shop.country) {
+    let proposed = match (&shop.tax, shop.settings.country) {
         (NewShopTax::Later, Some(country)) => tax_presets::presets_of(country),
         _ => &[],
     };

@@ -3,19 +3,15 @@
 
 use serde_json::json;
 
-use super::model::{Method, Payment, PaymentRefused, PaymentStatus};
-use super::open_payment::require_method;
-use super::store;
-use crate::primitives::Note;
+use super::Policy;
+use super::finance::{self, SettleRefused, Settlement};
+use super::inventory::{self, Goods};
+use super::orders::{self, OrderEvent, OrderRefused};
+use super::payments::{self, Payment, PaymentRefused};
+use crate::platform::audit;
 use crate::primitives::id::PaymentId;
-use crate::storage::TenantWork;
-use crate::tenant::finance::{self, SettleRefused, Settlement};
-use crate::tenant::inventory::{self, Goods};
-use crate::tenant::orders::{self, OrderEvent};
-use crate::tenant::{Policy, audit};
-
-/// The reference that makes a `test` payment be declined, for developers.
-pub const DECLINE: &str = "decline";
+use crate::primitives::{Note, refusals};
+use crate::storage::{StorageError, TenantWork};
 
 /// The command to confirm a payment.
 #[derive(Clone, Debug)]
@@ -34,42 +30,44 @@ pub enum Confirmed {
     Declined(Payment),
 }
 
+refusals! {
+    /// Reasons to refuse a confirmation; the first that applies wins, in this order.
+    pub enum ConfirmRefused {}
+    inherits { Payment(PaymentRefused), Settle(SettleRefused), Storage(StorageError) }
+}
+
+impl From<OrderRefused> for ConfirmRefused {
+    fn from(refused: OrderRefused) -> Self {
+        Self::Payment(refused.into())
+    }
+}
+
 /// Confirms a payment. In one transaction, in this order: the payment succeeds; the order is paid;
 /// the financial order is synced, locked and marked paid; the invoice is issued; the financial
 /// transaction is completed; the ledger entry is booked; the stock leaves; the audit entry and the
 /// confirmation are queued.
 ///
-/// # Panics When the amount differs from the order's total. Every payment of an unpaid order covers
-/// the total.
+/// # Panics
+/// When the amount differs from the order's total. Every payment of an unpaid order covers the
+/// total.
 pub fn confirm_payment(
     work: &mut TenantWork,
     policy: &Policy,
     command: &ConfirmPayment,
-) -> Result<Confirmed, PaymentRefused> {
+) -> Result<Confirmed, ConfirmRefused> {
     let mut payment =
-        store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Authorized => {}
-        PaymentStatus::Succeeded => {
-            return Err(PaymentRefused::AlreadyProcessed);
-        }
-        over => {
-            return Err(PaymentRefused::Over(
-                over,
-                orders::require_order(work, payment.order_id)?.status,
-            ));
-        }
-    }
-    require_method(policy, payment.method)?;
+        payments::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
+    payments::require_unprocessed(work, &payment)?;
+    payments::require_method(policy, payment.method)?;
     let mut order = orders::require_order(work, payment.order_id)?;
     if orders::next_status(order.status, OrderEvent::Pay).is_none() {
-        return Err(PaymentRefused::OrderNotPayable(order.status));
+        return Err(PaymentRefused::OrderNotPayable(order.status).into());
     }
     let reference = command.provider_reference.as_ref();
-    if payment.method == Method::Test
-        && reference.is_some_and(|reference| reference.as_str() == DECLINE)
-    {
-        store::fail(work, &mut payment, "declined", reference)?;
+    payments::require_reference(payment.method, reference)?;
+    let declined_by = payment.method.rules().declined_by;
+    if declined_by.is_some() && reference.map(Note::as_str) == declined_by {
+        payments::fail(work, &mut payment, "declined", reference)?;
         audit::record(
             work,
             "payment.failed",
@@ -83,7 +81,7 @@ pub fn confirm_payment(
         "a payment of a waiting order is over its total"
     );
     inventory::require_held_or_available(work, order.id).map_err(SettleRefused::from)?;
-    store::succeed(work, &mut payment, reference)?;
+    payments::succeed(work, &mut payment, reference)?;
     orders::mark_paid(work, &mut order)?;
     let at = work.now();
     let settlement = finance::settle(

@@ -2,13 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::Order;
-use super::store;
+use super::orders::{self, Order};
+use super::{invoices, settings};
 use crate::platform::queue::{self, NewJob, Queue};
 use crate::primitives::id::OrderId;
 use crate::primitives::{Email, Money, Name, Timestamp};
 use crate::storage::{StorageError, TenantView, TenantWork};
-use crate::tenant::{invoices, settings};
 
 /// The kind of the job that sends a confirmation.
 pub const CONFIRMATION: &str = "orders.confirmation";
@@ -26,8 +25,8 @@ pub struct Confirmation {
     pub shop: Name,
     pub number: String,
     pub placed_at: Timestamp,
-    /// Name, quantity and total of each line.
-    pub lines: Vec<(String, i64, Money)>,
+    /// Name, quantity with its unit, and total of each line.
+    pub lines: Vec<(String, String, Money)>,
     /// The tax included in the total.
     pub tax: Money,
     pub total: Money,
@@ -35,7 +34,7 @@ pub struct Confirmation {
 }
 
 /// Queues the confirmation of an order that has an address.
-pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), StorageError> {
+pub fn enqueue_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), StorageError> {
     if order.email.is_none() {
         return Ok(());
     }
@@ -55,7 +54,7 @@ pub fn confirmation(
     view: &TenantView,
     order_id: OrderId,
 ) -> Result<Option<Confirmation>, StorageError> {
-    let Some(order) = store::find(view, order_id)? else {
+    let Some(order) = orders::find_order(view, order_id)? else {
         return Ok(None);
     };
     let Some(to) = order.email else {
@@ -71,7 +70,10 @@ pub fn confirmation(
         lines: order
             .lines
             .into_iter()
-            .map(|line| (line.name.to_string(), line.quantity, line.total))
+            .map(|line| {
+                let quantity = line.measure.show(line.quantity);
+                (line.name.to_string(), quantity, line.total)
+            })
             .collect(),
         tax: order.tax,
         total: order.total,

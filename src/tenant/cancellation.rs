@@ -1,13 +1,30 @@
-//! Use case: Staff cancels the unpaid orders of one client without an API key, or of all such
-//! clients, and releases the stock they hold.
+//! Use cases: Cancel an unpaid order, and release the stock it holds; cancel the unpaid orders of
+//! one client without an API key, or of all such clients.
 
-use super::model::OrderRefused;
-use super::move_order::cancel_order;
-use super::store;
+use serde_json::json;
+
+use super::orders::{self, Order, OrderRefused};
+use super::{inventory, payments};
+use crate::platform::audit;
 use crate::primitives::ClientHash;
 use crate::primitives::id::OrderId;
 use crate::primitives::limits::CANCELLED_PER_CALL_MAX;
 use crate::storage::TenantWork;
+
+/// Cancels an unpaid order: releases its stock and cancels its open payments.
+pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
+    let mut order = orders::require_order(work, id)?;
+    orders::mark_cancelled(work, &mut order)?;
+    inventory::release(work, id)?;
+    payments::cancel_open(work, id)?;
+    audit::record(
+        work,
+        "order.cancelled",
+        &format!("order:{id}"),
+        json!({"number": order.number}),
+    )?;
+    Ok(order)
+}
 
 /// The orders to cancel.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +57,12 @@ pub fn cancel_unpaid(
         CancelUnpaid::All => None,
         CancelUnpaid::OfClient(client) => Some(client),
         CancelUnpaid::OfClientOf(id) => Some(
-            store::client_of(work, id)?
+            orders::client_of(work, id)?
                 .ok_or(OrderRefused::NotFound)?
                 .ok_or(OrderRefused::NoClient)?,
         ),
     };
-    let mut order_ids = store::unpaid_of(work, client, CANCELLED_PER_CALL_MAX + 1)?;
+    let mut order_ids = orders::list_unpaid(work, client, CANCELLED_PER_CALL_MAX + 1)?;
     let has_more = order_ids.len() > CANCELLED_PER_CALL_MAX as usize;
     order_ids.truncate(CANCELLED_PER_CALL_MAX as usize);
     for id in &order_ids {

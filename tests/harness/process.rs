@@ -23,6 +23,19 @@ pub struct Daemon {
     output: Arc<Mutex<Vec<String>>>,
 }
 
+/// The rate limits that no test reaches, unless it tests them.
+const LIFTED: [&str; 9] = [
+    "CHECKOUT",
+    "PAYMENT",
+    "WEBHOOK",
+    "LOGIN",
+    "SALES",
+    "STOREFRONT",
+    "STOREFRONT_READ",
+    "STOREFRONT_TENANT",
+    "BAD_KEYS",
+];
+
 /// The program with its data directory, for any of its commands.
 pub fn tillbox(data_dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tillbox"));
@@ -33,21 +46,18 @@ pub fn tillbox(data_dir: &Path, args: &[&str]) -> Command {
         .env_remove("RUST_LOG");
     if args.first() == Some(&"serve") {
         // Tests send many requests from one address.
-        for policy in [
-            "CHECKOUT",
-            "PAYMENT",
-            "WEBHOOK",
-            "LOGIN",
-            "SALES",
-            "STOREFRONT",
-            "STOREFRONT_READ",
-            "STOREFRONT_TENANT",
-            "BAD_KEYS",
-        ] {
+        for policy in LIFTED {
             command.env(format!("TILLBOX_RATE_LIMITS__{policy}"), "1000000/s");
         }
     }
     command
+}
+
+/// Restores the default rate limits of a `serve` command, except that of sales.
+pub fn limit_rates(serve: &mut Command) {
+    for policy in LIFTED.iter().filter(|policy| **policy != "SALES") {
+        serve.env_remove(format!("TILLBOX_RATE_LIMITS__{policy}"));
+    }
 }
 
 impl Daemon {

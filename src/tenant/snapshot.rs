@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::primitives::id::{ExchangeRateId, OrderId, ProductId};
 use crate::primitives::{
-    Currency, Digest, ExchangeRate, Money, Name, Quotation, Sku, TaxClass, TaxRate, Timestamp,
+    Currency, Digest, ExchangeRate, Money, Name, Note, QuantityScale, Quotation, Sku, TaxClass,
+    TaxRate, Timestamp, Unit,
 };
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::{PricedLine, TaxLine};
@@ -35,32 +36,46 @@ pub fn canonical(document: &impl Serialize) -> Snapshot {
 /// A line of an order in a snapshot.
 #[derive(Serialize)]
 pub struct SnapshotLine<'a> {
+    discount_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount_reason: Option<&'a Note>,
     name: &'a Name,
     net_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_reason: Option<&'a Note>,
     product_id: ProductId,
     quantity: i64,
+    quantity_scale: QuantityScale,
+    shared_discount_minor: i64,
     sku: &'a Sku,
     tax_class: &'a TaxClass,
     tax_minor: i64,
     tax_name: &'a Name,
     tax_rate_ppm: TaxRate,
     total_minor: i64,
+    unit: Unit,
     unit_price_minor: i64,
 }
 
 impl<'a> SnapshotLine<'a> {
     pub fn of(order: &'a Order) -> Vec<Self> {
         let line = |line: &'a PricedLine| Self {
+            discount_minor: line.discount.minor(),
+            discount_reason: line.discount_reason.as_ref(),
             name: &line.name,
             net_minor: line.net.minor(),
+            price_reason: line.price_reason.as_ref(),
             product_id: line.product_id,
             quantity: line.quantity,
+            quantity_scale: line.measure.scale,
+            shared_discount_minor: line.shared_discount.minor(),
             sku: &line.sku,
             tax_class: &line.tax_class,
             tax_minor: line.tax.minor(),
             tax_name: &line.tax_name,
             tax_rate_ppm: line.tax_rate,
             total_minor: line.total.minor(),
+            unit: line.measure.unit,
             unit_price_minor: line.unit_price.minor(),
         };
         order.lines.iter().map(line).collect()
@@ -86,6 +101,8 @@ struct Document<'a> {
     currency: Currency,
     discount_minor: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    discount_reason: Option<&'a Note>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     exchange_rate: Option<Rate>,
     lines: Vec<SnapshotLine<'a>>,
     order_id: OrderId,
@@ -100,10 +117,7 @@ struct Document<'a> {
 }
 
 /// The snapshot of an order's financial record.
-pub(super) fn of_order(
-    order: &Order,
-    in_own: Option<&(ExchangeRateId, (Quotation, Money))>,
-) -> Snapshot {
+pub fn of_order(order: &Order, in_own: Option<&(ExchangeRateId, (Quotation, Money))>) -> Snapshot {
     canonical(&Document {
         base_currency: in_own.map(|(_, (_, total))| total.currency()),
         base_total_minor: in_own.map(|(_, (_, total))| total.minor()),
@@ -114,6 +128,7 @@ pub(super) fn of_order(
         }),
         currency: order.currency,
         discount_minor: order.discount.minor(),
+        discount_reason: order.discount_reason.as_ref(),
         lines: SnapshotLine::of(order),
         order_id: order.id,
         order_number: &order.number,
