@@ -67,7 +67,7 @@ pub struct Create {
     /// The seller's country (ISO 3166-1); its tax rates are shown, and taken with --tax preset
     #[arg(long, value_name = "CC")]
     country: Option<Country>,
-    /// The shop's time zone (IANA name): decides the year of an invoice number and the day of reports
+    /// The shop's time zone (IANA name): the year of an invoice number, the day of a report
     #[arg(long, value_name = "Z", default_value = "UTC")]
     timezone: TimeZone,
     /// Prices include tax, as consumer prices in Europe do
@@ -188,7 +188,7 @@ fn path(slug: &Slug, rest: &str) -> String {
 }
 
 impl Create {
-    /// What is left to do before the first sale.
+    /// The steps that are left before the first sale.
     fn tax_hint(&self, presets: &Value) -> String {
         if self.no_tax || !self.tax.is_empty() {
             return String::new();

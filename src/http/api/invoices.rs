@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{OfOrder, PageParams, PageView};
+use super::party::PartyView;
 use crate::app::App;
 use crate::http::extract::permission::Finance;
 use crate::http::extract::{PageBeside, PathId, QueryOf, Shop};
@@ -17,6 +18,7 @@ use crate::http::problem::Problem;
 use crate::primitives::id::{FinancialOrderId, InvoiceId, InvoiceKind, OrderId};
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::tenant::invoices::{self, Invoice};
+use crate::tenant::party::Party;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -34,6 +36,8 @@ pub struct InvoiceView {
     /// `draft` or `issued`.
     status: &'static str,
     currency: Currency,
+    seller: PartyView,
+    buyer: Option<PartyView>,
     #[schema(value_type = Vec<Object>)]
     lines: Box<RawValue>,
     #[schema(value_type = Vec<Object>)]
@@ -50,6 +54,10 @@ pub struct InvoiceView {
 /// The parts of a snapshot that an invoice shows unchanged.
 #[derive(Default, Deserialize)]
 struct SnapshotParts {
+    #[serde(default)]
+    buyer: Option<Party>,
+    #[serde(default)]
+    seller: Party,
     lines: Box<RawValue>,
     tax_lines: Box<RawValue>,
 }
@@ -64,6 +72,8 @@ impl From<Invoice> for InvoiceView {
             financial_order_id: invoice.financial_order_id,
             status: invoice.status.as_str(),
             currency: invoice.total.currency(),
+            seller: parts.seller.into(),
+            buyer: parts.buyer.map(PartyView::from),
             lines: parts.lines,
             tax_lines: parts.tax_lines,
             tax_minor: invoice.tax.minor(),

@@ -207,8 +207,8 @@ struct Period {
     /// Start of the period: an instant, or a day in the shop's time zone; default: the beginning.
     #[param(value_type = Option<DayOrInstant>)]
     from: Option<String>,
-    /// End of the period: an instant, which does not belong to it, or a day in the shop's time zone,
-    /// which belongs to it as a whole; default: now.
+    /// End of the period: an instant, which does not belong to it, or a day in the shop's time
+    /// zone, which belongs to it as a whole; default: now.
     #[param(value_type = Option<DayOrInstant>)]
     to: Option<String>,
 }
@@ -245,16 +245,19 @@ async fn revenue(
     let to = faults.optional("?to", query.to.as_deref().map(DayOrInstant::parse));
     let (from, to) = faults.finish(from.zip(to))?;
     let zone = shop.read(|view| Ok(settings::shop(view)?.timezone)).await?;
-    let (from, to) = (
-        from.map(|from| from.start(&zone)),
-        to.map(|to| to.end(&zone)),
-    );
     let mut faults = RequestFaults::default();
-    if from.zip(to).is_some_and(|(from, to)| from > to) {
+    if from
+        .zip(to)
+        .is_some_and(|(from, to)| from.start(&zone) > to.start(&zone))
+    {
         let text = "is before `from`; a period must end after it begins";
         faults.add("?to", "invalid", text);
     }
     faults.finish(Some(()))?;
+    let (from, to) = (
+        from.map(|from| from.start(&zone)),
+        to.map(|to| to.end(&zone)),
+    );
     let report = shop.read_long(move |view| {
         // "Until now" includes this millisecond: the caller may have seen a sale of it.
         let to = to.unwrap_or_else(|| view.now().plus_millis(1));

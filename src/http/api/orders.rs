@@ -54,8 +54,8 @@ views! {
         unit_price_minor: i64 = line.unit_price.minor(),
         /// The reason for a price that was not the catalog's.
         price_reason: Option<Note>,
-        /// All discounts of the line, with tax if the prices include it; `net_minor`, `tax_minor` and
-        /// `total_minor` are after them.
+        /// All discounts of the line, with tax if the prices include it; `net_minor`, `tax_minor`
+        /// and `total_minor` are after them.
         discount_minor: i64 = line.discount.minor(),
         /// The part of `discount_minor` that is the line's share of the discount of the whole sale.
         shared_discount_minor: i64 = line.shared_discount.minor(),

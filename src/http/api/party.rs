@@ -1,11 +1,11 @@
-//! The buyer in bodies and answers.
+//! The seller and the buyer in bodies and answers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::form::present;
 use crate::http::faults::RequestFaults;
-use crate::primitives::{Address, Country, Name, VatId};
+use crate::primitives::{Address, Country, Email, Name, VatId};
 use crate::tenant::party::Party;
 
 /// The buyer as documents name it. Every part may be left out; a receipt needs none.
@@ -68,6 +68,32 @@ impl From<Party> for BuyerView {
             address: party.address,
             country: party.country,
             vat_id: party.vat_id,
+        }
+    }
+}
+
+/// The seller or the buyer of a document, as it was issued.
+#[derive(Serialize, ToSchema)]
+pub struct PartyView {
+    name: Option<Name>,
+    address: Option<Address>,
+    country: Option<Country>,
+    vat_id: Option<VatId>,
+    tax_id: Option<Name>,
+    email: Option<Email>,
+    phone: Option<Name>,
+}
+
+impl From<Party> for PartyView {
+    fn from(party: Party) -> Self {
+        Self {
+            name: party.name,
+            address: party.address,
+            country: party.country,
+            vat_id: party.vat_id,
+            tax_id: party.tax_id,
+            email: party.email,
+            phone: party.phone,
         }
     }
 }

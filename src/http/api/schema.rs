@@ -105,7 +105,7 @@ described! {
         None,
         None,
         64,
-        "An instant (RFC 3339), or a day such as `2026-01-01`: its midnight in the shop's time zone",
+        "An instant (RFC 3339), or a day such as `2026-01-01`, in the shop's time zone",
     );
     TimeZone: text(None, None, 64, "The IANA name of a time zone, such as `Europe/Berlin`");
     VatId: text(None, Some(r"^[A-Za-z]{2}[0-9A-Za-z+* .\-]+$"), VAT_ID_CHARS_MAX, "a VAT id with \

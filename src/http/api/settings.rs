@@ -73,8 +73,8 @@ pub struct ChangeShopBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = TimeZone)]
     timezone: Option<String>,
-    /// The legal name on documents; without one they have the shop's name. Of this and the following
-    /// fields, `null` removes the value.
+    /// The legal name on documents; without one they have the shop's name. `null` removes it, as
+    /// it removes the values below.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Name>)]
     legal_name: Option<Option<String>>,

@@ -91,8 +91,8 @@ refusals! {
              in {1} a SKU of its own";
         /// The change would give stored quantities another meaning.
         UnitInUse(Sku): Conflict "unit_in_use",
-            "the unit and quantity_scale of `{0}` are fixed, because the product was in a cart, was \
-             sold, or its stock moved; make a new product with its own SKU";
+            "the unit and quantity_scale of `{0}` are fixed, because the product was in a cart, \
+             was sold, or its stock moved; make a new product with its own SKU";
         /// The price is out of range.
         Price(#[from] MoneyError): Invalid "price_invalid", "{0}";
     }

@@ -57,10 +57,10 @@ statements! {
         seq DESC LIMIT ?2");
     PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = \
         ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM sales_order \
+    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order \
         o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
-    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq AS order_seq FROM \
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM \
         sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq \
         BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
     // No transition leads back to pending, so the client is not needed any more.

@@ -19,9 +19,8 @@ enum Step {
     Decline(usize),
     /// Changes the status of an order.
     Move(usize, &'static str),
-    /// Sells at once, with prices from the till and a part of the total paid by transfer or card. Each
-    /// line
-    /// and the sale have a discount.
+    /// Sells at once, with prices from the till and a part of the total paid by transfer or card.
+    /// Each line and the sale have a discount.
     Sell(Vec<(usize, i64)>, i64, i64, [i64; 2]),
     /// Lets time pass and runs the jobs.
     Wait(u64),

@@ -28,6 +28,7 @@ impl Importer {
                 "Corner",
                 "--currency",
                 "USD",
+                "--no-tax",
             ])
             .code(0);
         importer

@@ -49,11 +49,7 @@ fn lists_mismatches_and_exits_with_three() {
         "{nothing:?}"
     );
     assert!(!data.join("typo").exists(), "reading creates nothing");
-    run(
-        data,
-        &["tenant", "create", "--no-tax", "gone", "--name", "gone"],
-    )
-    .code(0);
+    run(data, &["tenant", "create", "gone", "--name", "gone"]).code(0);
     run(data, &["tenant", "delete", "gone", "--yes"]).code(0);
     let empty = run(data, &["integrity", "check", "--json"]).code(0).json();
     assert_eq!(
@@ -61,11 +57,7 @@ fn lists_mismatches_and_exits_with_three() {
         json!({"result": "PASS", "tenants": [], "mismatches": [], "notes": []})
     );
     for slug in ["good", "bad"] {
-        run(
-            data,
-            &["tenant", "create", "--no-tax", slug, "--name", slug],
-        )
-        .code(0);
+        run(data, &["tenant", "create", slug, "--name", slug]).code(0);
         let file = data.join("products.csv");
         std::fs::write(&file, "sku,name,price_minor,currency\nA,A,100,EUR\n").expect("written");
         run(

@@ -67,11 +67,11 @@ fn writes_complete_security_lines_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
     let mine = key(
         dir.path(),
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
+        &["tenant", "create", "corner", "--name", "Corner"],
     );
     key(
         dir.path(),
-        &["tenant", "create", "--no-tax", "other", "--name", "Other"],
+        &["tenant", "create", "other", "--name", "Other"],
     );
     for (level, id) in [
         ("error,tillbox::cli=info", "till-1"),
@@ -283,6 +283,7 @@ fn send_card_numbers(client: &mut Client, line: &Value) {
 
 /// A day in a shop: sales, payments, refusals, invalid keys, failing mail.
 fn a_day(client: &mut Client, anybody: &mut Client, landlord: &mut Client) {
+    post(client, "/v1/tax-rates/none", "n", &json!({})).expect(200);
     let product = json!({"sku": "A", "name": "Apple", "price_minor": 250, "track_stock": false});
     let product = post(client, "/v1/catalog/products", "p", &product)
         .expect(201)
@@ -402,10 +403,7 @@ fn assert_complete(all: &str, security: &str) {
 fn logs_no_secret_in_full_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
-    let mine = key(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
-    );
+    let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
     landlord_file(&data)
         .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
@@ -420,10 +418,7 @@ fn logs_no_secret_in_full_run() {
             .each_ref()
             .map(|(name, value)| (*name, Path::new(value))),
     );
-    let others = key(
-        &data,
-        &["tenant", "create", "--no-tax", "other", "--name", "Other"],
-    );
+    let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
     let landlord_key = key(
         &data,
         &["api-key", "create", "--landlord", "--name", "landlord"],
@@ -497,12 +492,8 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
 fn warns_at_start_about_unsellable_products() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    let keys = ["corner", "kiosk", "uptown", "closed"].map(|slug| {
-        key(
-            dir.path(),
-            &["tenant", "create", "--no-tax", slug, "--name", slug],
-        )
-    });
+    let keys = ["corner", "kiosk", "uptown", "closed"]
+        .map(|slug| key(dir.path(), &["tenant", "create", slug, "--name", slug]));
     let mut clients = keys.map(|key| daemon.client().with_key(&key));
     for (client, currencies) in
         clients

@@ -32,11 +32,7 @@ fn counts_and_prunes_with_and_without_daemon() {
         nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
-    run(
-        data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
-    )
-    .code(0);
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
     let shown = run(data, &["tenant", "show", "corner", "--json"])
         .code(0)
         .json();
@@ -104,11 +100,7 @@ fn reports_reason_when_tenant_cannot_be_pruned() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     for slug in ["broken", "whole"] {
-        run(
-            data,
-            &["tenant", "create", "--no-tax", slug, "--name", "Shop"],
-        )
-        .code(0);
+        run(data, &["tenant", "create", slug, "--name", "Shop"]).code(0);
     }
     let id = run(data, &["tenant", "show", "broken", "--json"])
         .code(0)
@@ -148,11 +140,7 @@ fn reports_reason_when_tenant_cannot_be_pruned() {
 fn stores_clock_suspicion_until_operator_confirms() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
-    run(
-        data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
-    )
-    .code(0);
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
     run(data, &["retention", "prune"]).code(0);
     let landlord = crate::support::shop::landlord_file(data);
     landlord
@@ -194,11 +182,7 @@ fn stores_clock_suspicion_until_operator_confirms() {
 fn prunes_at_once_and_shows_what_takes_the_room() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
-    run(
-        data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
-    )
-    .code(0);
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
     let now = [
         "retention",
         "prune",

@@ -84,35 +84,18 @@ fn creates_lists_and_deletes_tenant_without_daemon() {
 #[test]
 fn exits_with_own_codes_for_refusal_and_wrong_usage() {
     let (_dir, data) = data();
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "C"],
-    )
-    .code(0);
-    let taken = run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "C"],
-    )
-    .code(1);
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
+    let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
     assert_eq!(taken.failure()[0], "error: the slug `corner` is in use");
     let currency = run(
         &data,
-        &[
-            "tenant",
-            "create",
-            "--no-tax",
-            "b",
-            "--name",
-            "B",
-            "--currency",
-            "EURO",
-        ],
+        &["tenant", "create", "b", "--name", "B", "--currency", "EURO"],
     )
     .code(2);
     assert!(currency.stderr.contains("--currency"), "{currency:?}");
     for args in [
-        &["tenant", "create", "--no-tax", "Bad Slug", "--name", "B"][..],
-        &["tenant", "create", "--no-tax", "b"],
+        &["tenant", "create", "Bad Slug", "--name", "B"][..],
+        &["tenant", "create", "b"],
         &["tenant", "show"],
         &["tenant", "migrate"],
         &["tenant", "nonsense"],
@@ -160,17 +143,11 @@ fn exits_with_own_codes_for_refusal_and_wrong_usage() {
 #[test]
 fn runs_command_beside_daemon() {
     let (_dir, data) = data();
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "before", "--name", "Before"],
-    )
-    .code(0);
+    run(&data, &["tenant", "create", "before", "--name", "Before"]).code(0);
     let daemon = Daemon::start(&data, &[]);
     let made = run(
         &data,
-        &[
-            "tenant", "create", "--no-tax", "during", "--name", "During", "--json",
-        ],
+        &["tenant", "create", "during", "--name", "During", "--json"],
     )
     .code(0)
     .json();
@@ -211,11 +188,7 @@ fn slugs(tenants: &Value) -> Vec<Value> {
 fn runs_command_after_daemon_was_killed() {
     let (_dir, data) = data();
     let mut daemon = Daemon::start(&data, &[]);
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "C"],
-    )
-    .code(0);
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     daemon.kill();
     assert!(
         daemon.socket().exists(),
@@ -239,14 +212,7 @@ fn runs_commands_one_after_another() {
     let create = |number: usize| {
         run(
             &data,
-            &[
-                "tenant",
-                "create",
-                "--no-tax",
-                &format!("s{number}"),
-                "--name",
-                "S",
-            ],
+            &["tenant", "create", &format!("s{number}"), "--name", "S"],
         )
         .code(0)
     };
@@ -265,11 +231,7 @@ fn runs_commands_one_after_another() {
 #[test]
 fn waits_for_daemon_that_starts_or_stops() {
     let (_dir, data) = data();
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "C"],
-    )
-    .code(0);
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     std::thread::scope(|scope| {
         let commands = scope.spawn(|| {
             for _ in 0..12 {
@@ -295,11 +257,7 @@ fn waits_for_daemon_that_starts_or_stops() {
 #[test]
 fn creates_shows_once_and_revokes_keys() {
     let (_dir, data) = data();
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "C"],
-    )
-    .code(0);
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let args = [
         "api-key",
         "create",
@@ -371,11 +329,7 @@ fn creates_shows_once_and_revokes_keys() {
 fn reports_each_tenant_when_migrating() {
     let (_dir, data) = data();
     for slug in ["one", "two"] {
-        run(
-            &data,
-            &["tenant", "create", "--no-tax", slug, "--name", slug],
-        )
-        .code(0);
+        run(&data, &["tenant", "create", slug, "--name", slug]).code(0);
     }
     let report = run(&data, &["tenant", "migrate", "--all", "--json"])
         .code(0)
@@ -412,11 +366,7 @@ fn gives_files_created_by_root_to_directory_owner() {
         println!("skipped: only root can give a directory away");
         return;
     }
-    run(
-        &data,
-        &["tenant", "create", "--no-tax", "corner", "--name", "Corner"],
-    )
-    .code(0);
+    run(&data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
     let mut paths = vec![
         data.join("LOCK"),
         data.join("landlord.db"),

@@ -79,7 +79,11 @@ const FINAL: &[&str] = &[
 ];
 
 /// Columns of a final row that may change: the address, because the law may require its removal.
-const FREE: &[(&str, &str)] = &[("sales_order", "email"), ("sales_order", "updated_at")];
+const FREE: &[(&str, &str)] = &[
+    ("sales_order", "email"),
+    ("sales_order", "buyer"),
+    ("sales_order", "updated_at"),
+];
 
 /// Tables with rules of their own. They are tested here by name or, those of stock and of pruned
 /// rows, in `maintenance/retention_prune.rs`.
@@ -389,8 +393,8 @@ fn rejects_currency_change_after_first_sale() {
     for sql in [
         "UPDATE shop SET currency = 'USD'",
         "UPDATE OR REPLACE shop SET currency = 'USD'",
-        "REPLACE INTO shop SELECT singleton, name, 'USD', prices_include_tax, version, updated_at \
-         FROM shop",
+        "REPLACE INTO shop SELECT singleton, name, 'USD', prices_include_tax, seller, timezone, \
+         version, updated_at FROM shop",
         "DELETE FROM shop",
     ] {
         refused(&shop, sql);

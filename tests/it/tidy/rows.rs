@@ -37,6 +37,10 @@ impl<'a> Function<'a> {
         if code.contains("with_seq(") || code.contains("page.read(") {
             found.names.insert("seq");
         }
+        // The mapping of `storage` for two columns.
+        if code.contains("measure(row)") {
+            found.names.extend(["unit", "quantity_scale"]);
+        }
         for call in ["row.get", "money(", "money_if_any("] {
             for place in source::places(code, call) {
                 let behind =
