@@ -40,12 +40,13 @@ CREATE TRIGGER tax_rate_kept BEFORE DELETE ON tax_rate
 WHEN OLD.used
 BEGIN SELECT RAISE(ABORT, 'a tax rate of an order is never deleted'); END;
 CREATE TRIGGER tax_rate_final BEFORE UPDATE ON tax_rate
-WHEN OLD.used
+WHEN OLD.used OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id
+  OR EXISTS (SELECT 1 FROM tax_rate WHERE tax_class = NEW.tax_class AND valid_from IS NEW.valid_from AND seq <> OLD.seq)
 BEGIN SELECT RAISE(ABORT, 'a tax rate of an order is never changed'); END;
 CREATE TRIGGER tax_rate_not_replaced BEFORE INSERT ON tax_rate
 WHEN EXISTS (SELECT 1 FROM tax_rate WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM tax_rate WHERE id = NEW.id)
-  OR EXISTS (SELECT 1 FROM tax_rate WHERE tax_class = NEW.tax_class AND valid_from = NEW.valid_from)
+  OR EXISTS (SELECT 1 FROM tax_rate WHERE tax_class = NEW.tax_class AND valid_from IS NEW.valid_from)
 BEGIN SELECT RAISE(ABORT, 'tax rates are never replaced'); END;
 
 -- The currencies in which a shop sells, including its own, and their exchange rates.
@@ -123,9 +124,14 @@ CREATE TABLE product (
     -- Whether a quantity of the product was stored: in a cart, on a line, in a movement.
     in_use         INTEGER NOT NULL CHECK (in_use IN (0, 1))
 ) STRICT;
+-- No trigger on INSERT: it would make each new product scan the lines that refer to products.
 CREATE TRIGGER product_keeps_its_measure BEFORE UPDATE ON product
-WHEN OLD.in_use = 1 AND (NEW.in_use = 0 OR NEW.unit <> OLD.unit OR NEW.quantity_scale <> OLD.quantity_scale)
+WHEN OLD.in_use = 1 AND (NEW.in_use = 0 OR NEW.unit <> OLD.unit OR NEW.quantity_scale <> OLD.quantity_scale
+    OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id)
 BEGIN SELECT RAISE(ABORT, 'the unit and the scale of a product in use are never changed'); END;
+CREATE TRIGGER product_kept BEFORE DELETE ON product
+WHEN OLD.in_use = 1
+BEGIN SELECT RAISE(ABORT, 'a product in use is never deleted'); END;
 CREATE INDEX product_by_active ON product (active, seq);
 CREATE INDEX product_by_category ON product (category_id, seq);
 CREATE INDEX product_by_category_and_active ON product (category_id, active, seq);
@@ -274,7 +280,7 @@ CREATE INDEX sales_order_of_client ON sales_order (client_hash, placed_at) WHERE
 CREATE TRIGGER sales_order_client_not_set BEFORE UPDATE OF client_hash ON sales_order
 WHEN NEW.client_hash IS NOT NULL AND OLD.client_hash IS NOT NEW.client_hash
 BEGIN SELECT RAISE(ABORT, 'the client of an order is erased and never set'); END;
--- Covers everything except the status and the email address, whose deletion the law may require.
+-- Covers everything except the status, and the email address and the buyer, whose deletion the law may require.
 CREATE TRIGGER sales_order_final BEFORE UPDATE ON sales_order
 WHEN OLD.status <> 'pending' AND (
     NEW.channel <> OLD.channel OR NEW.currency <> OLD.currency OR NEW.prices_include_tax <> OLD.prices_include_tax

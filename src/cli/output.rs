@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::failure::Failure;
 
@@ -73,7 +74,7 @@ impl Table {
         let width = |column: usize| {
             self.rows
                 .iter()
-                .map(|row| row[column].chars().count())
+                .map(|row| row[column].width())
                 .max()
                 .unwrap_or(0)
         };
@@ -84,7 +85,7 @@ impl Table {
             let cells = row
                 .iter()
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"));
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
             let line = cells.collect::<Vec<_>>().join("  ");
             let line = line.trim_end();
             if index == 0 {
@@ -162,8 +163,12 @@ mod tests {
         let mut table = Table::new(&["slug", "name"]);
         assert_eq!(table.render("none"), "none\n");
         table.row(["käse".to_owned(), "Käse\u{1b}[31m".to_owned()]);
+        table.row(["茶".to_owned(), "two columns wide".to_owned()]);
         table.row(["a".to_owned(), String::new()]);
         let text = anstream::adapter::strip_str(&table.render("none")).to_string();
-        assert_eq!(text, "SLUG  NAME\nkäse  Käse\u{fffd}[31m\na\n");
+        assert_eq!(
+            text,
+            "SLUG  NAME\nkäse  Käse\u{fffd}[31m\n茶    two columns wide\na\n"
+        );
     }
 }

@@ -239,12 +239,6 @@ impl Create {
                 ),
             )
         })?;
-        if !self.output.json {
-            print_stderr(
-                "\nSales have no tax until tax rates are set: POST /v1/tax-rates, and PATCH \
-                 /v1/settings/shop if prices include tax.\n",
-            );
-        }
         Ok(Exit::Done)
     }
 }

@@ -96,6 +96,14 @@ impl DayOrInstant {
         }
     }
 
+    /// Whether a period from here to `end` would end before it begins.
+    pub fn is_after(self, end: Self, zone: &TimeZone) -> bool {
+        match (self, end) {
+            (Self::Day(first), Self::Day(last)) => first > last,
+            (first, last) => first.start(zone) > last.end(zone),
+        }
+    }
+
     /// The instant, or the end of the day: the first instant after it.
     pub fn end(self, zone: &TimeZone) -> Timestamp {
         match self {
@@ -178,6 +186,11 @@ mod tests {
         let instant = DayOrInstant::parse("2026-03-29T00:00:00Z").expect("an instant");
         assert_eq!(instant.start(&berlin), instant.end(&berlin));
         assert!(DayOrInstant::parse("2026-02-30").is_err());
+        let noon = DayOrInstant::parse("2026-03-29T12:00:00Z").expect("an instant");
+        let before = DayOrInstant::parse("2026-03-28").expect("a day");
+        assert!(!noon.is_after(day, &berlin), "the day ends after its noon");
+        assert!(noon.is_after(before, &berlin) && day.is_after(before, &berlin));
+        assert!(!before.is_after(day, &berlin) && !day.is_after(day, &berlin));
         let last = DayOrInstant::parse("9999-12-31").expect("a day");
         assert!(last.start(&berlin) <= last.end(&berlin));
     }

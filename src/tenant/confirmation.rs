@@ -6,7 +6,7 @@ use super::orders::{self, Order};
 use super::{invoices, settings};
 use crate::platform::queue::{self, NewJob, Queue};
 use crate::primitives::id::OrderId;
-use crate::primitives::{Email, Money, Name, Timestamp};
+use crate::primitives::{Day, Email, Money, Name, Timestamp};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// The kind of the job that sends a confirmation.
@@ -25,6 +25,8 @@ pub struct Confirmation {
     pub shop: Name,
     pub number: String,
     pub placed_at: Timestamp,
+    /// The day of the order in the shop's time zone.
+    pub day: Day,
     /// Name, quantity with its unit, and total of each line.
     pub lines: Vec<(String, String, Money)>,
     /// The tax included in the total.
@@ -62,9 +64,11 @@ pub fn confirmation(
     };
     let invoice_number =
         invoices::find_invoice_of_order(view, order_id)?.map(|invoice| invoice.number);
+    let shop = settings::shop(view)?;
     Ok(Some(Confirmation {
         to,
-        shop: settings::shop(view)?.name,
+        day: shop.timezone.day_of(order.placed_at),
+        shop: shop.name,
         number: order.number,
         placed_at: order.placed_at,
         lines: order

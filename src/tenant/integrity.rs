@@ -13,7 +13,7 @@ use super::payments::Method;
 use super::{chain_ends, finance};
 use crate::platform::audit;
 use crate::platform::queue::Queue;
-use crate::primitives::{Currency, Digest};
+use crate::primitives::{Currency, Digest, Unit};
 use crate::storage::{
     FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements,
 };
@@ -143,8 +143,10 @@ statements! {
                  FROM invoice i JOIN financial_order f ON f.id = i.financial_order_id
                  WHERE (i.total_minor, i.tax_minor, i.order_id, i.currency) <> (f.total_minor, \
                  f.tax_minor, f.order_id, f.currency) OR i.balance_minor <> 0
-                   OR json_extract(i.snapshot, '$.lines', '$.tax_lines') IS NOT \
-                   json_extract(f.snapshot, '$.lines', '$.tax_lines')";
+                   OR json_extract(i.snapshot, '$.lines', '$.tax_lines', '$.subtotal_minor', \
+                   '$.discount_minor', '$.discount_reason', '$.prices_include_tax') IS NOT \
+                   json_extract(f.snapshot, '$.lines', '$.tax_lines', '$.subtotal_minor', \
+                   '$.discount_minor', '$.discount_reason', '$.prices_include_tax')";
     PAYMENTS = "SELECT 'order ' || o.number || ' is ' || o.status || ' over ' || o.total_minor || \
         ', paid were ' || coalesce(sum(p.amount_minor), 0)
                  FROM sales_order o LEFT JOIN payment p ON p.order_id = o.id AND p.status = \
@@ -209,7 +211,11 @@ statements! {
                  UNION ALL SELECT 'order ' || number || ': unknown channel ' || channel FROM \
                  sales_order WHERE channel NOT IN (SELECT value FROM json_each(?4))
                  UNION ALL SELECT 'exchange rate ' || seq || ': unknown source ' || source FROM \
-                 exchange_rate WHERE source NOT IN (SELECT value FROM json_each(?5))";
+                 exchange_rate WHERE source NOT IN (SELECT value FROM json_each(?5))
+                 UNION ALL SELECT 'product ' || sku || ': unknown unit ' || unit FROM product \
+                 WHERE unit NOT IN (SELECT value FROM json_each(?6))
+                 UNION ALL SELECT 'order line ' || seq || ': unknown unit ' || unit FROM \
+                 order_line WHERE unit NOT IN (SELECT value FROM json_each(?6))";
     ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of \
         nothing' FROM ledger_entry e
                  WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE \
@@ -385,6 +391,7 @@ fn vocabularies(view: &TenantView) -> Result<Vec<String>, StorageError> {
         json!(MovementKind::ALL).to_string(),
         json!(Channel::ALL).to_string(),
         json!(RateOrigin::ALL).to_string(),
+        json!(Unit::ALL).to_string(),
     ];
     view.all(&VOCABULARIES, words, |row| row.get(0))
 }

@@ -8,7 +8,7 @@ use crate::primitives::vat_id::VatIdError;
 use crate::primitives::{Address, Country, Email, Name, VatId};
 
 /// A seller or buyer. Members are sorted by name, because snapshots require it (see
-/// `finance::canonical`).
+/// `snapshot::canonical`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Party {

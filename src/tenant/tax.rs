@@ -133,21 +133,21 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
     Ok(added)
 }
 
-/// Inserts the first rates of a new shop, or its explicit "no tax". They are part of its creation,
-/// which the landlord's audit trail has.
+/// Inserts the first rates of a new shop, or its explicit "no tax".
 pub fn seed(work: &mut TenantWork, rates: &[AddRate], no_tax: bool) -> Result<(), TaxRefused> {
     let now = work.now();
     for rate in rates {
         let valid_from = rate
             .valid_from
             .map_or(Ok(now), |start| instant(work, start))?;
-        insert(
+        let added = insert(
             work,
             &rate.tax_class,
             &rate.name,
             rate.rate,
             Some(valid_from),
         )?;
+        record(work, "tax_rate.added", &added)?;
     }
     if no_tax {
         insert_no_tax(work)?;
@@ -162,11 +162,11 @@ pub fn seed(work: &mut TenantWork, rates: &[AddRate], no_tax: bool) -> Result<()
 /// `HasRates`.
 pub fn set_no_tax(work: &mut TenantWork) -> Result<RateOfClass, TaxRefused> {
     let standard = TaxClass::parse(STANDARD).expect("a plain class");
+    if work.find(&FIRST, params![standard], rate_row)?.is_some() {
+        return Err(TaxRefused::HasRates);
+    }
     if let Some(none) = work.find(&NONE, params![standard], rate_row)? {
         return Ok(none);
-    }
-    if work.find(&EXISTS, params![standard], |_| Ok(()))?.is_some() {
-        return Err(TaxRefused::HasRates);
     }
     let added = insert_no_tax(work)?;
     record(work, "tax_rate.added", &added)?;
@@ -249,6 +249,7 @@ pub fn correct_rate(
     command: &CorrectRate,
 ) -> Result<RateOfClass, TaxRefused> {
     let mut rate = unused(work, command.id)?;
+    let before = rate.clone();
     if let Some(start) = command.valid_from {
         rate.valid_from = Some(instant(work, start)?);
     }
@@ -257,6 +258,9 @@ pub fn correct_rate(
     if rate.valid_from.is_none() && rate.rate.ppm() != 0 {
         // A tax needs a beginning; "no tax" becomes the first rate.
         rate.valid_from = Some(work.now());
+    }
+    if rate == before {
+        return Ok(rate);
     }
     refuse_same_start(work, &rate.tax_class, rate.valid_from, Some(rate.id))?;
     work.change(

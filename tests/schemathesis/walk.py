@@ -141,6 +141,8 @@ def unconfigured_taxes(key):
     post("/v1/checkout", placed, "tax_not_configured", **more)
     none = post("/v1/tax-rates/none", {}, 200, **more)["id"]
     post("/v1/sales", sold, **more)
+    card = {"lines": lines, "payments": [{"method": "card", "amount_minor": 450}]}
+    post("/v1/sales", card, **more)
     patch(f"/v1/tax-rates/{none}", {"name": "x"}, "tax_rate_in_use", **more)
     call("DELETE", f"/v1/tax-rates/{none}", want="tax_rate_in_use", **more)
 

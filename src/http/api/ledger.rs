@@ -248,7 +248,7 @@ async fn revenue(
     let mut faults = RequestFaults::default();
     if from
         .zip(to)
-        .is_some_and(|(from, to)| from.start(&zone) > to.start(&zone))
+        .is_some_and(|(from, to)| from.is_after(to, &zone))
     {
         let text = "is before `from`; a period must end after it begins";
         faults.add("?to", "invalid", text);

@@ -151,7 +151,7 @@ impl FromBody for Correction {
 }
 
 /// Corrects a tax rate that no order has yet.
-#[utoipa::path(patch, path = "/tax-rates/{id}", tag = "tax", params(("id" = TaxRateId, Path)),
+#[utoipa::path(patch, path = "/tax-rates/{id}", tag = "tax", params(("id" = String, Path)),
     request_body = CorrectRateBody,
     responses((status = 200, body = TaxRateView), (status = 404, description =
         "`tax_rate_not_found`"), (status = 409, description = "`tax_rate_in_use`, \
@@ -176,7 +176,7 @@ async fn correct_rate(
 }
 
 /// Withdraws a tax rate that no order has yet.
-#[utoipa::path(delete, path = "/tax-rates/{id}", tag = "tax", params(("id" = TaxRateId, Path)),
+#[utoipa::path(delete, path = "/tax-rates/{id}", tag = "tax", params(("id" = String, Path)),
     responses((status = 204), (status = 404, description = "`tax_rate_not_found`"),
         (status = 409, description = "`tax_rate_in_use`")))]
 async fn withdraw_rate(

@@ -84,7 +84,8 @@ pub fn change_product(
         work,
         "product.changed",
         &format!("product:{id}"),
-        json!({"sku": after.sku, "price_minor": after.price.minor()}),
+        json!({"sku": after.sku, "price_minor": after.price.minor(), "unit": after.measure.unit,
+            "quantity_scale": after.measure.scale}),
     )?;
     Ok(after)
 }

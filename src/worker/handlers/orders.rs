@@ -49,7 +49,7 @@ fn mail(job_id: JobId, confirmation: &Confirmation) -> Mail {
 fn text(confirmation: &Confirmation) -> String {
     let mut facts = vec![
         ("Order", confirmation.number.clone()),
-        ("Date", confirmation.placed_at.date()),
+        ("Date", confirmation.day.to_string()),
     ];
     facts.extend(
         confirmation
@@ -137,6 +137,7 @@ mod tests {
             shop: Name::parse("Café Müller").unwrap(),
             number: "1042".to_owned(),
             placed_at: Timestamp::parse("2026-01-15T10:00:00Z").unwrap(),
+            day: crate::primitives::Day::parse("2026-01-15").unwrap(),
             lines: vec![
                 ("Crème brûlée".to_owned(), "2".to_owned(), money(980)),
                 (

@@ -243,8 +243,8 @@ async fn ends_no_tax_with_first_rate() {
         sold["order"]["tax_minor"], 19,
         "a sale before the first rate has the first rate"
     );
-    let none = shop.post("/v1/tax-rates/none").json(json!({})).send().await;
-    none.expect(200);
+    let none = shop.post("/v1/tax-rates/none").json(json!({})).send();
+    none.await.refused(409, "tax_is_configured");
 }
 
 #[tokio::test]

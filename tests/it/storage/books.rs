@@ -93,8 +93,10 @@ const GUARDED: &[&str] = &[
     "inventory_anchor",
     "inventory_movement",
     "ledger_account",
+    "product",
     "series",
     "shop",
+    "tax_rate",
 ];
 
 /// Tables that are no books, or whose rows are only on their way into one: a document copies what
@@ -111,10 +113,8 @@ const NO_BOOKS: &[&str] = &[
     "keyless_answer",
     "keyless_usage",
     "job",
-    "product",
     "reservation",
     "stock",
-    "tax_rate",
 ];
 
 fn books() -> TestShop {
@@ -384,6 +384,60 @@ fn never_reuses_numbers() {
     ] {
         refused(&shop, sql);
     }
+}
+
+#[test]
+fn rejects_change_of_used_tax_rate() {
+    let shop = books();
+    let rates = "INSERT INTO tax_rate (seq, id, tax_class, name, rate_ppm, valid_from, used, \
+        created_at)
+        VALUES (11, randomblob(16), 'a', 'A', 190000, 1, 1, 1), \
+        (12, randomblob(16), 'a', 'B', 200000, 2, 0, 1), (13, randomblob(16), 'n', 'N', 0, NULL, \
+        1, 1), (14, randomblob(16), 'n', 'M', 70000, 5, 0, 1)";
+    shop.raw(rates).expect("the rates go in");
+    let all = || shop.rows("SELECT seq, hex(id), name, rate_ppm, valid_from FROM tax_rate");
+    let before = all();
+    for sql in [
+        "UPDATE tax_rate SET rate_ppm = 0 WHERE seq = 11",
+        "DELETE FROM tax_rate WHERE seq = 11",
+        "REPLACE INTO tax_rate SELECT seq, id, tax_class, 'X', 0, valid_from, 0, created_at FROM \
+         tax_rate WHERE seq = 11",
+        "REPLACE INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES \
+         (randomblob(16), 'a', 'X', 0, 1, 1)",
+        "REPLACE INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES \
+         (randomblob(16), 'n', 'X', 0, NULL, 1)",
+        "UPDATE OR REPLACE tax_rate SET valid_from = 1 WHERE seq = 12",
+        "UPDATE OR REPLACE tax_rate SET seq = 11 WHERE seq = 12",
+        "UPDATE OR REPLACE tax_rate SET id = (SELECT id FROM tax_rate WHERE seq = 11) WHERE seq = \
+         12",
+        "UPDATE OR REPLACE tax_rate SET valid_from = NULL, rate_ppm = 0 WHERE seq = 14",
+    ] {
+        refused(&shop, sql);
+    }
+    assert_eq!(all(), before);
+    shop.raw("UPDATE tax_rate SET valid_from = 3, rate_ppm = 210000 WHERE seq = 12")
+        .expect("an unused rate changes");
+}
+
+#[test]
+fn rejects_change_of_unit_of_product_in_use() {
+    let shop = books();
+    let product = "INSERT INTO product (seq, id, sku, barcode, name, price_minor, currency, \
+        tax_class, track_stock, active, version, created_at, updated_at, unit, quantity_scale, \
+        in_use)
+        VALUES (11, randomblob(16), 'KG', '4011', 'x', 1, 'EUR', 'a', 0, 1, 1, 1, 1, 'KGM', 3, 1)";
+    shop.raw(product).expect("the product goes in");
+    for sql in [
+        "UPDATE product SET unit = 'C62' WHERE seq = 11",
+        "UPDATE product SET quantity_scale = 0 WHERE seq = 11",
+        "UPDATE product SET in_use = 0 WHERE seq = 11",
+        "UPDATE OR REPLACE product SET seq = 12 WHERE seq = 11",
+        "DELETE FROM product WHERE seq = 11",
+    ] {
+        refused(&shop, sql);
+    }
+    let row = shop.rows("SELECT unit, quantity_scale, in_use FROM product WHERE seq = 11");
+    assert_eq!(row, ["KGM|3|1"]);
 }
 
 /// Totals are read in it: changing it would change them all.
