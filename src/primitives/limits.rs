@@ -273,5 +273,7 @@ pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 pub const RESERVATION_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Maximum time between two checks of an unchanged file: a week, because disks rot.
 pub const CHECK_REST_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Tax rates of a new tenant: more are added one by one.
+pub const NEW_RATES_MAX: usize = 20;
 /// Findings of the nightly check that the landlord's file keeps: the first ones say where to start.
 pub const FINDINGS_KEPT: usize = 20;

@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::primitives::id::{OrderId, ProductId};
     use crate::primitives::{Note, Quantity, Sku, Timestamp};
+    use crate::tenant::party::Party;
     use crate::tenant::payments::Method;
     use crate::tenant::sales::{ImportLine, SaleLine, SalePayment};
 
@@ -173,6 +174,14 @@ mod tests {
             changed(|sale| sale.payments[0].method = Method::Manual),
             changed(|sale| sale.payments[0].amount_minor += 1),
             changed(|sale| sale.email = crate::primitives::Email::parse("a@b.c").ok()),
+            changed(|sale| sale.buyer = Some(Party::default())),
+            changed(|sale| {
+                let name = crate::primitives::Name::parse("Ada").ok();
+                sale.buyer = Some(Party {
+                    name,
+                    ..Party::default()
+                });
+            }),
         ];
         let distinct: std::collections::HashSet<_> = digests.iter().collect();
         assert_eq!(distinct.len(), digests.len());

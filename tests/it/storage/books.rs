@@ -78,7 +78,8 @@ const FINAL: &[&str] = &[
     "exchange_rate",
 ];
 
-/// Columns of a final row that may change: the address, because the law may require its removal.
+/// Columns of a final row that may change: the address and the buyer, because the law may require
+/// their removal.
 const FREE: &[(&str, &str)] = &[
     ("sales_order", "email"),
     ("sales_order", "buyer"),

@@ -18,6 +18,7 @@ use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::maintenance::tenant_files;
 use crate::primitives::id::TenantId;
+use crate::primitives::limits::NEW_RATES_MAX;
 use crate::primitives::{
     Country, Currency, DayOrInstant, HostName, Name, Slug, TaxClass, TaxRate, TimeZone, Timestamp,
 };
@@ -33,8 +34,6 @@ use crate::tenant::tax_presets::{self, Preset};
 
 /// The default currency of a new tenant.
 const DEFAULT_CURRENCY: &str = "EUR";
-/// The maximum number of tax rates of a new tenant.
-const NEW_RATES_MAX: usize = 20;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -151,7 +150,7 @@ pub struct CreateTenantBody {
     prices_include_tax: bool,
     /// The tax rates from now on. A shop sells nothing before it has a rate, or `no_tax`.
     #[serde(default)]
-    #[schema(max_items = 20)]
+    #[schema(max_items = 20)] // NEW_RATES_MAX
     tax: Vec<NewRateBody>,
     /// The shop charges no tax.
     #[serde(default)]
@@ -188,7 +187,8 @@ fn parse_tax(
         faults.add("/no_tax", "invalid", text);
     }
     if wire.tax.len() > NEW_RATES_MAX {
-        faults.add("/tax", "invalid", "has more than 20 rates; add them later");
+        let text = format!("has more than {NEW_RATES_MAX} rates; add them later");
+        faults.add("/tax", "invalid", text);
         return None;
     }
     let mut rates: Vec<AddRate> = match wire.tax_preset {
